@@ -1,0 +1,14 @@
+CREATE TABLE IF NOT EXISTS raw_intelligence.quarantine (
+  quarantine_id STRING NOT NULL OPTIONS (description = "Identifies the rejected row and the reason; the same row rejected twice is one row here"),
+  stage STRING NOT NULL OPTIONS (description = "Where it was rejected: vendor_bars or sessions"),
+  reason STRING NOT NULL OPTIONS (description = "Name of the rule it broke"),
+  symbol STRING OPTIONS (description = "Symbol as the row carried it, where it could be read"),
+  observed_date DATE OPTIONS (description = "Day the row speaks of, where it could be read"),
+  original STRING NOT NULL OPTIONS (description = "The row as delivered, as a JSON object"),
+  source STRING NOT NULL OPTIONS (description = "databento, or simulated"),
+  source_file STRING NOT NULL OPTIONS (description = "File the row came from"),
+  ingest_timestamp TIMESTAMP NOT NULL OPTIONS (description = "When it was first rejected"),
+  provenance_uuid STRING NOT NULL OPTIONS (description = "Identifies the content of the vendor file"),
+  PRIMARY KEY (quarantine_id) NOT ENFORCED
+)
+OPTIONS (description = "Every rejected row, with the reason and the original");

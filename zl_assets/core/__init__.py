@@ -1,0 +1,1 @@
+"""Every calculation of the project: pure functions, no I/O, no Dagster, no warehouse."""

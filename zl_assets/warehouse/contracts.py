@@ -1,0 +1,212 @@
+"""The contract of every table, read from its CREATE TABLE statement under `sql/tables`.
+
+Schemas, keys, column documentation and frame validation all derive from those files, and from nothing else.
+The statements are in BigQuery's dialect; a `{horizon}` in a table's name makes one table per horizon.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zl_assets.core.horizons import HORIZONS
+from zl_assets.errors import ContractBroken
+
+if TYPE_CHECKING:
+    import polars as pl
+    from sqlglot import exp
+
+BOOKKEEPING = frozenset({"ingestion_ts", "ingest_timestamp", "created_at", "provenance_uuid", "source_file"})
+"""Columns that say how a row got here. A row that differs in these alone is unchanged and is not rewritten."""
+
+OUR_DATASETS = ("market_data", "raw_intelligence", "features", "training", "predictions", "monitoring", "archive")
+FOREIGN_DATASETS = ("vegas_intelligence", "yahoo_finance_comprehensive")
+"""Datasets that belong to others: reported, never written."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column, or one field of a STRUCT.
+
+    Attributes:
+        name: as in the statement.
+        type: BigQuery's type name; STRUCT for nested columns.
+        description: its documentation.
+        nullable: whether a row may lack it.
+        fields: the fields of a STRUCT, else empty.
+    """
+
+    name: str
+    type: str
+    description: str
+    nullable: bool
+    fields: tuple[Column, ...] = ()
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a table promises.
+
+    Attributes:
+        name: ``dataset.table``.
+        description: what a row is.
+        columns: in the order of the statement.
+        keys: columns that identify a row.
+        partition_column: the date or timestamp the table is partitioned by, if any.
+        ddl: the CREATE TABLE IF NOT EXISTS statement, BigQuery's dialect.
+    """
+
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    keys: tuple[str, ...]
+    partition_column: str | None
+    ddl: str
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """Dotted paths of the values that decide whether a row has changed."""
+        plain = (c for c in self.columns if c.name not in self.keys and c.name not in BOOKKEEPING)
+        return tuple(f"{c.name}.{f.name}" if c.fields else c.name for c in plain for f in (c.fields or (c,)))
+
+    def polars_schema(self) -> pl.Schema:
+        """The Polars schema of the table's frames."""
+        import polars as pl
+
+        return pl.Schema({c.name: _polars_type(c) for c in self.columns})
+
+    def validated(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The frame with exactly the contract's columns, order and types.
+
+        Raises:
+            ContractBroken: a column is missing or unknown, does not cast, is null where it must not be,
+                or two rows share a key.
+        """
+        import polars as pl
+
+        names = [c.name for c in self.columns]
+        missing, unknown = sorted(set(names) - set(frame.columns)), sorted(set(frame.columns) - set(names))
+        if missing or unknown:
+            self._broken(f"missing columns {missing}, unknown columns {unknown}")
+        try:
+            cast = frame.select(names).cast(dict(self.polars_schema()))
+        except pl.exceptions.PolarsError as error:
+            raise ContractBroken(f"a column does not fit its type: {error}", where=self.name) from error
+        for column in self.columns:
+            if not column.nullable and cast[column.name].null_count():
+                self._broken(f"{cast[column.name].null_count()} rows without {column.name}")
+        if self.keys and cast.select(self.keys).is_duplicated().any():
+            row = cast.filter(cast.select(self.keys).is_duplicated()).select(self.keys).row(0, named=True)
+            self._broken(f"two rows for one key, first {row}")
+        return cast
+
+    def _broken(self, what: str) -> None:
+        raise ContractBroken(what, where=self.name, action="compare the frame with sql/tables")
+
+
+@cache
+def sql_root() -> Path:
+    """Directory of the SQL files: beside the package in a checkout, inside it once installed."""
+    package = Path(__file__).resolve().parents[1]
+    return next(p for p in (package.parent / "sql", package / "sql") if (p / "tables").is_dir())
+
+
+@cache
+def contracts() -> dict[str, Contract]:
+    """Every table of the project by name, per-horizon tables expanded."""
+    found: dict[str, Contract] = {}
+    for path in sorted((sql_root() / "tables").glob("*/*.sql")):
+        text = path.read_text(encoding="utf-8")
+        for ddl in _per_horizon(text):
+            contract = _parse(ddl)
+            found[contract.name] = contract
+    return found
+
+
+def contract(table: str) -> Contract:
+    """Contract of ``dataset.table``.
+
+    Raises:
+        ContractBroken: no such table.
+    """
+    try:
+        return contracts()[table]
+    except KeyError:
+        raise ContractBroken("no contract for this table", where=table, action="add it under sql/tables") from None
+
+
+def view_sql(view: str, horizon: str) -> str:
+    """The CREATE OR REPLACE VIEW statement of ``dataset.view`` for one horizon, BigQuery's dialect.
+
+    Args:
+        view: dataset and file name under `sql/views`, e.g. ``training.vw_zl_flat``.
+        horizon: code of the horizon.
+    """
+    dataset, name = view.split(".")
+    text = (sql_root() / "views" / dataset / f"{name}.sql").read_text(encoding="utf-8")
+    return _filled(text, horizon)
+
+
+def _filled(text: str, horizon: str) -> str:
+    return text.replace("{horizon}", horizon).replace("{sessions}", str(HORIZONS[horizon].sessions))
+
+
+def _per_horizon(text: str) -> list[str]:
+    return [_filled(text, code) for code in HORIZONS] if "{horizon}" in text else [text]
+
+
+def _parse(ddl: str) -> Contract:
+    import sqlglot
+    from sqlglot import exp
+
+    statement = sqlglot.parse_one(ddl, dialect="bigquery")
+    table = statement.find(exp.Table)
+    key = statement.find(exp.PrimaryKey)
+    partition = statement.find(exp.PartitionedByProperty)
+    partitioned = partition.find(exp.Column) if partition else None
+    assert table is not None
+    return Contract(
+        name=f"{table.db}.{table.name}",
+        description=_description(statement.args["properties"].expressions),
+        columns=tuple(_column(c) for c in statement.this.expressions if isinstance(c, exp.ColumnDef)),
+        keys=tuple(identifier.name for identifier in key.expressions) if key else (),
+        partition_column=partitioned.name if partitioned else None,
+        ddl=ddl,
+    )
+
+
+def _column(definition: exp.ColumnDef) -> Column:
+    from sqlglot import exp
+
+    kinds = [c.args["kind"] for c in definition.args.get("constraints") or []]
+    options = [p for k in kinds if isinstance(k, exp.Properties) for p in k.expressions]
+    data_type = definition.args["kind"]
+    fields = tuple(_column(f) for f in data_type.expressions if isinstance(f, exp.ColumnDef))
+    return Column(
+        name=definition.name,
+        type="STRUCT" if fields else data_type.sql("bigquery"),
+        description=_description(options),
+        nullable=not any(isinstance(k, exp.NotNullColumnConstraint) for k in kinds),
+        fields=fields,
+    )
+
+
+def _description(properties: list[exp.Expression]) -> str:
+    return next((p.args["value"].name for p in properties if p.name == "description"), "")
+
+
+def _polars_type(column: Column) -> pl.DataType:
+    import polars as pl
+
+    if column.fields:
+        return pl.Struct({f.name: _polars_type(f) for f in column.fields})
+    return {
+        "STRING": pl.String(),
+        "DATE": pl.Date(),
+        "TIMESTAMP": pl.Datetime("us", "UTC"),
+        "INT64": pl.Int64(),
+        "FLOAT64": pl.Float64(),
+        "BOOL": pl.Boolean(),
+    }[column.type]

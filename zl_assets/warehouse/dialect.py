@@ -1,0 +1,56 @@
+"""From BigQuery's SQL dialect to DuckDB's, and the guard for SQL that a user types."""
+
+from functools import cache
+
+from zl_assets.errors import QueryRefused
+
+
+@cache
+def to_duckdb(sql: str) -> str:
+    """One BigQuery statement in DuckDB's dialect; partitioning, clustering, keys and documentation are dropped."""
+    import sqlglot
+    from sqlglot import exp
+
+    statement = sqlglot.parse_one(sql, dialect="bigquery")
+    if isinstance(statement, exp.Create) and statement.kind == "TABLE":
+        statement.set("properties", None)
+        for node in list(statement.find_all(exp.PrimaryKey)):
+            node.pop()
+        for definition in statement.find_all(exp.ColumnDef):
+            kept = [
+                c for c in definition.args.get("constraints") or [] if isinstance(c.kind, exp.NotNullColumnConstraint)
+            ]
+            definition.set("constraints", kept)
+    return statement.sql(dialect="duckdb")
+
+
+def single_select(sql: str) -> str:
+    """The statement itself, if it is exactly one SELECT over tables.
+
+    Raises:
+        QueryRefused: it does not parse, is more than one statement, or is anything but a SELECT.
+    """
+    import sqlglot
+    from sqlglot import exp
+
+    advice = "zl query takes one SELECT in BigQuery's dialect, e.g. SELECT * FROM predictions.vw_zl_1m_latest"
+    try:
+        statements = [s for s in sqlglot.parse(sql, dialect="bigquery") if s is not None]
+    except sqlglot.errors.SqlglotError as error:
+        raise QueryRefused(f"not valid SQL: {str(error).splitlines()[0]}", where=sql, action=advice) from error
+    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
+        kinds = ", ".join(type(s).__name__.upper() for s in statements) or "nothing"
+        raise QueryRefused(f"refused: got {kinds}, not one SELECT", where=sql, action=advice)
+    if any(statements[0].find_all(exp.DDL, exp.DML, exp.Command, exp.Into)) and not isinstance(
+        statements[0], exp.Select | exp.SetOperation | exp.Subquery
+    ):
+        raise QueryRefused("refused: the query writes", where=sql, action=advice)
+    return sql
+
+
+def joins(sql: str) -> list[str]:
+    """The joins of a statement, as parsed (comma joins included), not as searched in its text."""
+    import sqlglot
+    from sqlglot import exp
+
+    return [join.sql() for join in sqlglot.parse_one(sql, dialect="bigquery").find_all(exp.Join)]
