@@ -29,7 +29,7 @@ from typing import Any
 
 import polars as pl
 
-from zl_assets.core.models.base import TrainedModel
+from zl_assets.core.models.base import FOLD_SCHEMA, TrainedModel
 from zl_assets.core.models.lightgbm_model import MODEL_FILE, LightGBMForecaster
 from zl_assets.errors import ConfigurationError, InputError, StorageFull, WarehouseError
 
@@ -101,7 +101,8 @@ class Artifact:
         metrics: contents of metrics.json.
         training_config: contents of training_config.json.
         oof: out-of-fold rows, see `TrainedModel.oof`.
-        predictions: predictions of the held-out test period, see `TrainedModel.test_predictions`.
+        folds: one row a fold, see `TrainedModel.folds`.
+        predictions: forecasts made with it, rows of `FORECAST_SCHEMA`.
     """
 
     path: Path
@@ -114,11 +115,21 @@ class Artifact:
     metrics: dict[str, Any]
     training_config: dict[str, Any]
     oof: pl.DataFrame
+    folds: pl.DataFrame
     predictions: pl.DataFrame
 
 
-def write_artifact(place: ArtifactPlace, trained: TrainedModel, *, run_id: str, simulated: bool) -> Path:
+def write_artifact(
+    place: ArtifactPlace, trained: TrainedModel, forecasts: pl.DataFrame, *, run_id: str, simulated: bool
+) -> Path:
     """Store a trained model under its version and make it the latest; an existing version is replaced as a whole.
+
+    Args:
+        place: where the versions of this model are stored.
+        trained: the model and what its training found out.
+        forecasts: forecasts made with it, rows of `FORECAST_SCHEMA`.
+        run_id: run that trained it.
+        simulated: whether it learned from simulated prices.
 
     Returns:
         The directory of the version.
@@ -141,7 +152,7 @@ def write_artifact(place: ArtifactPlace, trained: TrainedModel, *, run_id: str, 
             _recover(place.directory)
             fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.new-", dir=place.directory))
             try:
-                _write_files(fresh, trained, run_id=run_id, simulated=simulated)
+                _write_files(fresh, trained, forecasts, run_id=run_id, simulated=simulated)
                 _swap_in(fresh, target)
             finally:
                 shutil.rmtree(fresh, ignore_errors=True)
@@ -198,6 +209,7 @@ def read_artifact(path: Path) -> Artifact:
             metrics=metrics,
             training_config=json.loads((directory / "training_config.json").read_text(encoding="utf-8")),
             oof=pl.read_parquet(directory / "oof.parquet"),
+            folds=_fold_table(metrics["folds"]),
             predictions=pl.read_parquet(directory / "predictions.parquet"),
         )
     except (OSError, ValueError, KeyError, InputError, pl.exceptions.PolarsError) as error:
@@ -207,7 +219,9 @@ def read_artifact(path: Path) -> Artifact:
     return artifact
 
 
-def _write_files(directory: Path, trained: TrainedModel, *, run_id: str, simulated: bool) -> None:
+def _write_files(
+    directory: Path, trained: TrainedModel, forecasts: pl.DataFrame, *, run_id: str, simulated: bool
+) -> None:
     trained.forecaster.save(directory)
     _sync(directory / MODEL_FILE)
     _write_file(directory / "columns_used.txt", _lines(trained.columns_used))
@@ -217,7 +231,7 @@ def _write_files(directory: Path, trained: TrainedModel, *, run_id: str, simulat
     config = {"simulated": simulated, "model_version": trained.model_version, **trained.training_config}
     _write_file(directory / "training_config.json", _json(config))
     _write_file(directory / "oof.parquet", _parquet(trained.oof))
-    _write_file(directory / "predictions.parquet", _parquet(trained.test_predictions))
+    _write_file(directory / "predictions.parquet", _parquet(forecasts))
     _sync(directory)
 
 
@@ -234,6 +248,13 @@ def _metrics(trained: TrainedModel) -> dict[str, Any]:
         "n_effective": trained.n_effective,
         "dropped_columns": list(trained.dropped_columns),
     }
+
+
+def _fold_table(folds: list[dict[str, Any]]) -> pl.DataFrame:
+    return pl.DataFrame(folds).select(
+        pl.col(name).str.to_date() if dtype == pl.Date else pl.col(name).cast(dtype)
+        for name, dtype in FOLD_SCHEMA.items()
+    )
 
 
 def _lines(lines: tuple[str, ...] | list[str]) -> bytes:

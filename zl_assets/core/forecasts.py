@@ -38,8 +38,8 @@ FORECAST_SCHEMA: dict[str, pl.DataType] = {
     **{name: pl.Float64() for name in QUANTILE_COLUMNS},
     "no_change_mae": pl.Float64(),
     "model_mae": pl.Float64(),
-    "n_independent": pl.Int64(),
     "skill_vs_no_change": pl.Float64(),
+    "n_independent": pl.Int64(),
     "is_champion": pl.Boolean(),
     "champion_reason": pl.String(),
     "is_simulated": pl.Boolean(),
@@ -118,25 +118,22 @@ def forecast_rows(
     champion = choose_champion(oof, context.horizon.sessions)
     _check_feature_row(feature_row, context)
     predicted = float(forecaster.predict(feature_row)[0])
-    model = forecast_row(
-        feature_row,
-        model="lightgbm",
-        predicted_return=predicted,
-        model_version=model_version,
-        oof=oof,
-        champion=champion,
-        context=context,
+    candidates: tuple[tuple[Candidate, float, str], ...] = (
+        ("lightgbm", predicted, model_version),
+        ("no_change", 0.0, NO_CHANGE_VERSION),
     )
-    no_change = forecast_row(
-        feature_row,
-        model="no_change",
-        predicted_return=0.0,
-        model_version=NO_CHANGE_VERSION,
-        oof=oof,
-        champion=champion,
-        context=context,
+    return pl.concat(
+        forecast_row(
+            feature_row,
+            model=model,
+            predicted_return=predicted_return,
+            model_version=version,
+            oof=oof,
+            champion=champion,
+            context=context,
+        )
+        for model, predicted_return, version in candidates
     )
-    return pl.concat([model, no_change])
 
 
 def forecast_row(
@@ -151,44 +148,47 @@ def forecast_row(
 ) -> pl.DataFrame:
     """One forecast: one row of FORECAST_SCHEMA.
 
-    A quantile is current * (1 + predicted_return + quantile of the out-of-fold residuals): the interval is as wide as
-    the errors were, and centred where they were. So the median differs from predicted_price where the model was biased.
-    The errors of both forecasts are taken on the same out-of-fold rows; for no-change the residuals are the actual
-    returns.
+    A quantile is current * (1 + predicted_return + quantile of the out-of-fold residuals): as wide as the errors were
+    and centred where they were, so the median differs from predicted_price where the model was biased. Both forecasts
+    are measured on the same out-of-fold rows; the residuals of no-change are the actual returns.
 
     Raises:
-        InputError: not exactly one feature row, no positive price, a target date that is not later, or no out-of-fold
-            row.
+        InputError: not exactly one feature row, no positive price, a target date that is not later, or no `oof`.
     """
     current = _check_feature_row(feature_row, context)
-    as_of: date = feature_row["data_date"][0]
     actual = _returns(oof, "actual_return")
     predicted = _returns(oof, "predicted_return") if model == "lightgbm" else np.zeros_like(actual)
     metrics = evaluate_returns(actual, predicted, context.horizon.sessions)
     quantiles = current * (1 + predicted_return + residual_quantiles(actual - predicted))
     row = {
-        "as_of_date": as_of,
-        "data_as_of": context.data_as_of or as_of,
-        "horizon": context.horizon.code,
-        "target_date": context.target_date,
+        **_about(context, feature_row["data_date"][0]),
         "model": model,
         "model_version": model_version,
-        "run_id": context.run_id,
-        "surface": context.surface,
         "current_price": current,
         "predicted_return": predicted_return,
         "predicted_price": current * (1 + predicted_return),
         **dict(zip(QUANTILE_COLUMNS, quantiles.tolist(), strict=True)),
-        "no_change_mae": metrics.mae_no_change,
+        "no_change_mae": metrics.no_change_mae,
         "model_mae": metrics.mae,
-        "n_independent": metrics.n_independent,
         "skill_vs_no_change": metrics.skill_vs_no_change,
+        "n_independent": metrics.n_independent,
         "is_champion": model == champion.model,
         "champion_reason": champion.reason,
+    }
+    return pl.DataFrame([row], schema=FORECAST_SCHEMA)
+
+
+def _about(context: ForecastContext, as_of: date) -> dict[str, object]:
+    return {
+        "as_of_date": as_of,
+        "data_as_of": context.data_as_of or as_of,
+        "horizon": context.horizon.code,
+        "target_date": context.target_date,
+        "run_id": context.run_id,
+        "surface": context.surface,
         "is_simulated": context.is_simulated,
         "created_at": context.created_at.astimezone(UTC),
     }
-    return pl.DataFrame([row], schema=FORECAST_SCHEMA)
 
 
 def _check_feature_row(feature_row: pl.DataFrame, context: ForecastContext) -> float:

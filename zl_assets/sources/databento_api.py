@@ -49,6 +49,7 @@ LONGEST_WAIT_S = 120.0
 
 _RECORD_TYPE: dict[Schema, int] = {"ohlcv-1d": DAILY, "ohlcv-1h": HOURLY}
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_COST_SETTING = "ZL_DATABENTO_MAX_COST_USD"
 _KEY_SETTING = "DATABENTO_API_KEY"
 
 T = TypeVar("T")
@@ -111,10 +112,11 @@ class _Budget:
         """Set aside `usd`; raises CostLimitExceeded if the total is then above the limit, or not a number."""
         total = self.committed_usd + usd
         if not total <= self.limit_usd:
+            enough = math.ceil(round(total * 100, 6)) / 100
             raise CostLimitExceeded(
                 f"{what} would cost an estimated {total:.2f} USD, above the limit of {self.limit_usd:.2f} USD",
                 where=DATASET,
-                action=f"set ZL_DATABENTO_MAX_COST_USD to at least {math.ceil(round(total * 100, 6)) / 100:.2f}, or ask for fewer symbols or schemas",
+                action=f"set {_COST_SETTING} to at least {enough:.2f}, or ask for fewer symbols or schemas",
             )
         self.committed_usd = total
 
@@ -288,19 +290,27 @@ def _client(api_key: str, gateway: str | None) -> Historical:
 
     if gateway is None:
         return databento.Historical(api_key)
-    address = urlsplit(gateway)
-    if address.scheme == "https" and address.hostname:
+    scheme, host = _scheme_and_host(gateway)
+    if scheme == "https" and host:
         return databento.Historical(api_key, gateway=gateway.rstrip("/"))
-    if address.scheme == "http" and address.hostname in _LOOPBACK:
-        client = databento.Historical(api_key)
-        client.metadata = MetadataHttpAPI(key=api_key, gateway=gateway.rstrip("/"))
-        client.timeseries = TimeseriesHttpAPI(key=api_key, gateway=gateway.rstrip("/"))
-        return client
-    raise ConfigurationError(
-        "the Databento gateway must be an https address; plain http would send the key in the clear",
-        where=address.hostname or "gateway",
-        action="give an https:// address, or none for the vendor's own",
-    )
+    if scheme != "http" or host not in _LOOPBACK:
+        raise ConfigurationError(
+            "the Databento gateway must be an https address; plain http would send the key in the clear",
+            where=host or "gateway",
+            action="give an https:// address, or none for the vendor's own",
+        )
+    client = databento.Historical(api_key)
+    client.metadata = MetadataHttpAPI(key=api_key, gateway=gateway.rstrip("/"))
+    client.timeseries = TimeseriesHttpAPI(key=api_key, gateway=gateway.rstrip("/"))
+    return client
+
+
+def _scheme_and_host(address: str) -> tuple[str, str]:
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return "", ""
+    return parts.scheme, parts.hostname or ""
 
 
 def _checked_key(api_key: str) -> str:
@@ -454,16 +464,13 @@ def _refused(endpoint: str, error: BentoHttpError, said: str) -> _Fault:
     status = error.http_status
     where = f"{endpoint}, request {error.request_id}" if error.request_id else endpoint
     if status == 401:
-        action = f"check {_KEY_SETTING} against the keys in the vendor's portal"
-        return _Fault(
-            MissingCredential(f"Databento refuses the API key (HTTP 401): {said}", where=where, action=action)
-        )
+        what, action = "Databento refuses the API key", f"check {_KEY_SETTING} against the keys in the vendor's portal"
+        return _Fault(MissingCredential(f"{what} (HTTP 401): {said}", where=where, action=action))
     if status in {402, 403}:
         kind = _LiveLicenceError if "license_not_found" in said else ConfigurationError
+        what = "the Databento account may not do this"
         action = "check the payment details, the licences and the limits of the account in the vendor's portal"
-        return _Fault(
-            kind(f"the Databento account may not do this (HTTP {status}): {said}", where=where, action=action)
-        )
+        return _Fault(kind(f"{what} (HTTP {status}): {said}", where=where, action=action))
     what = f"Databento answered HTTP {status}: {said}"
     if status == 429:
         return _rate_limited(what, where, error)
@@ -473,16 +480,12 @@ def _refused(endpoint: str, error: BentoHttpError, said: str) -> _Fault:
 
 
 def _rate_limited(what: str, where: str, error: BentoHttpError) -> _Fault:
-    wait_s = _retry_after_s(error.headers)
+    """Wait as long as the Retry-After header asks, in seconds as the vendor documents it, within bounds."""
+    asked = str(error.headers.get("Retry-After", "")).strip()
+    wait_s = float(asked) if asked.isdecimal() else None
     if wait_s is not None and wait_s > LONGEST_WAIT_S:
         return _failed(f"{what}; it asks to wait {wait_s:g} s", where, "run again after that time")
     return _failed(what, where, "run again later, with nothing else using the key", retry=True, wait_s=wait_s)
-
-
-def _retry_after_s(headers: Mapping[str, Any]) -> float | None:
-    """Seconds asked for by a Retry-After header, the form the vendor documents; None if there is no such number."""
-    asked = str(headers.get("Retry-After", "")).strip()
-    return float(asked) if asked.isdecimal() else None
 
 
 def _unreachable(endpoint: str, error: Exception) -> _Fault:

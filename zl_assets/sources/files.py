@@ -41,7 +41,7 @@ def read_directory(directory: Path, on_progress: Callable[[str], None] = lambda 
 
     Args:
         directory: searched recursively.
-        on_progress: told the name of each file before it is read.
+        on_progress: told how many files there are to read.
 
     Raises:
         InputError: the directory is missing.
@@ -53,8 +53,8 @@ def read_directory(directory: Path, on_progress: Callable[[str], None] = lambda 
     frames: list[pl.DataFrame] = []
     read: list[Path] = []
     skipped: dict[Path, str] = {}
+    on_progress(f"reading {len(candidates)} files below {directory}")
     for path in candidates:
-        on_progress(path.name)
         frame = _read_dbn(path) if ".dbn" in path.name else _read_csv(path)
         if isinstance(frame, str):
             skipped[path] = frame

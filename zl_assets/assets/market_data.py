@@ -1,0 +1,99 @@
+"""Vendor bars as delivered, and the trading sessions made from them."""
+
+import dagster as dg
+
+from zl_assets.assets.common import OWNERS, WAREHOUSE_POOL, counts, described, merged, picture, utc_now
+from zl_assets.sources.bar_source import BarSource
+from zl_assets.warehouse.base import Warehouse
+
+BARS_1D = "market_data.databento_futures_ohlcv_1d"
+BARS_1H = "market_data.databento_futures_ohlcv_1h"
+SESSIONS = "market_data.futures_sessions_1d"
+QUARANTINE = "raw_intelligence.quarantine"
+
+
+def _spec(table: str) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        table.split("."), group_name="raw", owners=OWNERS, kinds={"databento"}, code_version="1", **described(table)
+    )
+
+
+@dg.multi_asset(
+    specs=[_spec(BARS_1D), _spec(BARS_1H), _spec(QUARANTINE)],
+    name="vendor_bars",
+    pool=WAREHOUSE_POOL,
+    retry_policy=None,
+)
+def vendor_bars(
+    context: dg.AssetExecutionContext,
+    warehouse: dg.ResourceParam[Warehouse],
+    bar_source: dg.ResourceParam[BarSource],
+):
+    """Read what the bar source delivers, reject what breaks a rule, store the rest."""
+    from zl_assets.core import bars as rules
+    from zl_assets.sources.stored_bars import StoredBars
+
+    now = utc_now()
+    stored = StoredBars(warehouse)
+    real = stored.has_real_bars()
+    delivery = bar_source.deliver(stored.newest(), context.log.info, has_real_bars=real)
+    outcome = stored.store(rules.sort_out(delivery.bars, now) if delivery else None, now)
+    files = {p.name: 1 for p in delivery.files} if delivery else {}
+    yield dg.MaterializeResult(
+        asset_key=BARS_1D.split("."),
+        metadata={
+            **merged(outcome.daily, warehouse.read(f"SELECT COUNT(*) AS n FROM {BARS_1D}").item()),
+            "source": bar_source.kind(has_real_bars=real),
+            "vendor_files": len(files),
+            "not_followed": counts(outcome.not_followed),
+        },
+    )
+    yield dg.MaterializeResult(
+        asset_key=BARS_1H.split("."),
+        metadata=merged(outcome.hourly, warehouse.read(f"SELECT COUNT(*) AS n FROM {BARS_1H}").item()),
+    )
+    yield dg.MaterializeResult(
+        asset_key=QUARANTINE.split("."),
+        metadata={**merged(outcome.quarantine, outcome.quarantine.inserted), "rejected": counts(outcome.rejected)},
+    )
+
+
+@dg.asset(
+    key=SESSIONS.split("."),
+    deps=[BARS_1D.split("."), BARS_1H.split(".")],
+    group_name="raw",
+    owners=OWNERS,
+    kinds={"polars"},
+    code_version="1",
+    pool=WAREHOUSE_POOL,
+    **described(SESSIONS),
+)
+def futures_sessions_1d(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]):
+    """Fold the stored bars into trading sessions."""
+    import polars as pl
+
+    from zl_assets.core.bars import quarantine_rows
+    from zl_assets.core.figures import price_figure
+    from zl_assets.core.sessions import build_sessions, known_by
+    from zl_assets.sources.stored_bars import StoredBars
+
+    now = utc_now()
+    stored = StoredBars(warehouse)
+    build = build_sessions(stored.hourly(), stored.daily())
+    sessions = known_by(build.sessions, now).with_columns(ingest_timestamp=pl.lit(now))
+    result = warehouse.merge(SESSIONS, sessions)
+    rejected = quarantine_rows(build.bad_prints, "sessions", now)
+    warehouse.merge(QUARANTINE, rejected)
+    context.log_event(dg.AssetMaterialization(QUARANTINE.split("."), metadata={"bad_prints": rejected.height}))
+    zl = sessions.filter(pl.col("symbol") == "ZL")
+    return dg.MaterializeResult(
+        metadata={
+            **merged(result, sessions.height),
+            "zl_sessions": zl.height,
+            "zl_rolls": int(zl["is_roll"].sum()),
+            "zl_suspect": int(zl["is_suspect"].sum()),
+            "bad_prints_left_out": rejected.height,
+            "bars_of_another_month_left_out": counts(build.other_month_bars),
+            "price": picture(price_figure(zl)),
+        }
+    )

@@ -1,0 +1,72 @@
+"""The training view of a horizon, and the frozen table that models learn from."""
+
+import dagster as dg
+
+from zl_assets.assets.common import OWNERS, WAREHOUSE_POOL, column_schema, counts
+from zl_assets.assets.features import MATRIX
+from zl_assets.partitions import HORIZON_PARTITIONS
+from zl_assets.warehouse.base import Warehouse
+from zl_assets.warehouse.contracts import contract, view_sql
+
+VIEW = "training.vw_zl_flat"
+TABLE = "training.zl_training_prod_allhistory"
+
+
+def view_name(horizon: str) -> str:
+    """Name of the training view of a horizon."""
+    return f"training.vw_zl_{horizon}_flat"
+
+
+def table_name(horizon: str) -> str:
+    """Name of the frozen training table of a horizon, production surface."""
+    return f"{TABLE}_{horizon}"
+
+
+@dg.asset(
+    key=VIEW.split("."),
+    deps=[MATRIX.split(".")],
+    partitions_def=HORIZON_PARTITIONS,
+    group_name="training",
+    owners=OWNERS,
+    kinds={"sql"},
+    code_version="1",
+    pool=WAREHOUSE_POOL,
+    description="View training.vw_zl_{horizon}_flat: features, weight, target and split of one horizon, without a JOIN",
+)
+def vw_zl_flat(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]):
+    """Create the view of the partition's horizon."""
+    horizon = context.partition_key
+    statement = view_sql(VIEW, horizon)
+    warehouse.create_view(statement)
+    name = view_name(horizon)
+    splits = warehouse.read(f"SELECT split, COUNT(*) AS n FROM {name} GROUP BY split ORDER BY split")
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": int(splits["n"].sum()),
+            "view": name,
+            "split": counts(dict(splits.iter_rows())),
+            "sql": dg.MetadataValue.md(f"```sql\n{statement}\n```"),
+        }
+    )
+
+
+@dg.asset(
+    key=TABLE.split("."),
+    deps=[VIEW.split(".")],
+    partitions_def=HORIZON_PARTITIONS,
+    group_name="training",
+    owners=OWNERS,
+    kinds={"sql"},
+    code_version="1",
+    pool=WAREHOUSE_POOL,
+    description="Table training.zl_training_prod_allhistory_{horizon}: the view's rows, frozen for training and export",
+)
+def zl_training_prod_allhistory(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]):
+    """Freeze the view of the partition's horizon."""
+    horizon = context.partition_key
+    name = table_name(horizon)
+    rows = warehouse.replace(name, f"SELECT * FROM {view_name(horizon)}")
+    schema = column_schema(contract(name))
+    return dg.MaterializeResult(
+        metadata={"dagster/row_count": rows, "table": name, "dagster/column_schema": schema}
+    )

@@ -1,0 +1,85 @@
+"""What `zl status` tells: the tables, the last result of every check, and the sources of bars."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from zl_assets.automation.instance import open_instance
+from zl_assets.build import build_definitions, build_warehouse
+from zl_assets.core.horizons import HORIZONS
+from zl_assets.settings import Settings
+from zl_assets.warehouse.contracts import FOREIGN_DATASETS, OUR_DATASETS
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+
+def collect_status(settings: Settings) -> dict[str, list[dict[str, Any]]]:
+    """Tables with rows and newest date, checks with their last result, sources with their state.
+
+    A home without a warehouse has no table; a check that has never run is not listed.
+    """
+    tables = build_warehouse(settings).tables()
+    return {
+        "tables": [asdict(t) for t in tables],
+        "checks": _checks(settings) if settings.dagster_home.exists() else [],
+        "sources": [*_bar_sources(settings, stored=bool(tables)), *_datasets({t.name.split(".")[0] for t in tables})],
+    }
+
+
+def _checks(settings: Settings) -> list[dict[str, Any]]:
+    """The newest result of every check, per horizon where the check has one."""
+    from dagster._core.event_api import PartitionKeyFilter
+
+    graph = build_definitions(settings).resolve_asset_graph()
+    keys = sorted(graph.asset_check_keys, key=lambda k: (k.asset_key.to_user_string(), k.name))
+    with open_instance(settings) as instance:
+        storage = instance.event_log_storage
+        found = [
+            _row(record)
+            for partition in (None, *HORIZONS)
+            for record in storage.get_latest_asset_check_execution_by_key(keys, PartitionKeyFilter(partition)).values()
+        ]
+    order = [None, *HORIZONS]
+    rows = [row for row in found if row["passed"] is not None]
+    return sorted(rows, key=lambda r: (r["asset"], r["check"], order.index(r["partition"])))
+
+
+def _row(record: Any) -> dict[str, Any]:
+    evaluation: dg.AssetCheckEvaluation | None = None
+    if record.event is not None and record.event.dagster_event is not None:
+        data = record.event.dagster_event.event_specific_data
+        evaluation = data if hasattr(data, "passed") else None
+    return {
+        "asset": record.key.asset_key.to_user_string(),
+        "check": record.key.name,
+        "partition": record.partition,
+        "passed": evaluation.passed if evaluation else None,
+        "severity": evaluation.severity.value if evaluation else None,
+    }
+
+
+def _bar_sources(settings: Settings, *, stored: bool) -> list[dict[str, Any]]:
+    from zl_assets.sources.bar_source import BarSource
+    from zl_assets.sources.stored_bars import StoredBars
+
+    real = stored and StoredBars(build_warehouse(settings)).has_real_bars()
+    chosen = BarSource(settings).kind(has_real_bars=real)
+    states = {
+        "files": str(settings.data) if settings.data else "not configured: --data or ZL_DATA",
+        "databento": "configured" if settings.databento_api_key else "not configured: DATABENTO_API_KEY",
+        "stored": "real bars are stored" if real else "no real bars are stored",
+        "simulated": f"SIMULATED, {settings.simulated_world}, seed {settings.simulated_seed}",
+    }
+    return [{"name": name, "state": state, "in_use": name == chosen} for name, state in states.items()]
+
+
+def _datasets(present: set[str]) -> list[dict[str, Any]]:
+    """Datasets of ours that hold no table yet, and those of others, which are only reported."""
+    ours = [{"name": f"dataset {d}", "state": "present" if d in present else "empty", "in_use": True} for d in OUR_DATASETS]
+    foreign = [
+        {"name": f"dataset {d}", "state": f"{'present' if d in present else 'absent'}, belongs to others", "in_use": False}
+        for d in FOREIGN_DATASETS
+    ]
+    return ours + foreign

@@ -1,0 +1,50 @@
+"""Assembles the graph: assets, checks, jobs and resources, from settings and overrides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+
+from zl_assets.assets import features, market_data, models, predictions, regimes, training
+from zl_assets.automation.jobs import HORIZON_JOB, MARKET_JOB
+from zl_assets.checks import features as feature_checks
+from zl_assets.checks import market_data as market_checks
+from zl_assets.checks import models as model_checks
+from zl_assets.checks import predictions as prediction_checks
+from zl_assets.checks import regimes as regime_checks
+from zl_assets.checks import training as training_checks
+from zl_assets.settings import Settings
+from zl_assets.sources.bar_source import BarSource
+from zl_assets.warehouse.base import Warehouse
+from zl_assets.warehouse.duckdb_engine import DuckDBWarehouse
+
+ASSETS = [market_data, regimes, features, training, models, predictions]
+CHECKS = [market_checks, regime_checks, feature_checks, training_checks, model_checks, prediction_checks]
+
+
+def build_warehouse(settings: Settings) -> Warehouse:
+    """The store that the settings name."""
+    return DuckDBWarehouse(settings.warehouse_file, settings.warehouse_lock_seconds)
+
+
+def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
+    """The graph for one process.
+
+    Args:
+        settings: where things are and which bars to use.
+        overrides: resources that replace the built ones, by name: warehouse, bar_source, settings.
+    """
+    resources = {
+        "settings": settings,
+        "warehouse": build_warehouse(settings),
+        "bar_source": BarSource(settings),
+        **overrides,
+    }
+    return dg.Definitions(
+        assets=dg.load_assets_from_modules(ASSETS),
+        asset_checks=dg.load_asset_checks_from_modules(CHECKS),
+        jobs=[MARKET_JOB, HORIZON_JOB],
+        resources=resources,
+        executor=dg.in_process_executor,
+    )

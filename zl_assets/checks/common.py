@@ -1,0 +1,104 @@
+"""A check is a pure evaluation with a frozen verdict, and a thin shell that shows it in Dagster."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+if TYPE_CHECKING:
+    import polars as pl
+
+SHOWN_OFFENDERS = 10
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Outcome of one evaluation.
+
+    Attributes:
+        passed: whether what was checked is as it must be.
+        numbers: what was counted or measured, by name.
+        offenders: the rows that break the rule; None or empty where there are none.
+    """
+
+    passed: bool
+    numbers: dict[str, Any] = field(default_factory=dict[str, Any])
+    offenders: pl.DataFrame | None = None
+
+
+def no_offender(offenders: pl.DataFrame, **numbers: Any) -> Verdict:
+    """Verdict of a rule that no row may break."""
+    return Verdict(offenders.is_empty(), {**numbers, "offending_rows": offenders.height}, offenders)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A named rule about one asset.
+
+    Attributes:
+        name: unique for the asset.
+        description: the rule in words.
+        evaluate: from the inputs that the asset's checks share to a verdict.
+        blocking: whether a failure stops the run; else it warns.
+    """
+
+    name: str
+    description: str
+    evaluate: Callable[..., Verdict]
+    blocking: bool = True
+
+
+def specs(
+    table: str, checks: Sequence[Check], partitions_def: dg.PartitionsDefinition | None = None
+) -> list[dg.AssetCheckSpec]:
+    """Dagster's specs of the checks of ``dataset.table``."""
+    with warnings.catch_warnings():
+        # Dagster marks partitioned checks as a preview. Without them the last horizon's result would stand for all.
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return [
+            dg.AssetCheckSpec(
+                c.name,
+                asset=table.split("."),
+                description=c.description,
+                blocking=c.blocking,
+                partitions_def=partitions_def,
+            )
+            for c in checks
+        ]
+
+
+def evaluated(table: str, checks: Sequence[Check], *inputs: Any) -> Iterator[dg.AssetCheckResult]:
+    """Every check of a table on shared inputs, each as a result with its numbers and first offending rows."""
+    for check in checks:
+        verdict = check.evaluate(*inputs)
+        yield dg.AssetCheckResult(
+            passed=verdict.passed,
+            asset_key=table.split("."),
+            check_name=check.name,
+            severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
+            description=_sentence(check, verdict),
+            metadata=_metadata(verdict),
+        )
+
+
+def _sentence(check: Check, verdict: Verdict) -> str:
+    """The rule, and where it is broken what was found."""
+    if verdict.passed:
+        return check.description
+    found = ", ".join(f"{name} = {value}" for name, value in verdict.numbers.items())
+    rows = "" if verdict.offenders is None or verdict.offenders.is_empty() else f"; first: {verdict.offenders.row(0, named=True)}"
+    return f"{check.description}: broken ({found}{rows})"
+
+
+def _metadata(verdict: Verdict) -> dict[str, Any]:
+    shown: dict[str, Any] = dict(verdict.numbers)
+    if verdict.offenders is not None and not verdict.offenders.is_empty():
+        rows = verdict.offenders.head(SHOWN_OFFENDERS)
+        header = "| " + " | ".join(rows.columns) + " |\n|" + "---|" * rows.width
+        body = "\n".join("| " + " | ".join(str(v) for v in row) + " |" for row in rows.iter_rows())
+        shown["first_offending_rows"] = dg.MetadataValue.md(f"{header}\n{body}")
+    return shown

@@ -1,0 +1,65 @@
+"""Checks of the forecasts and the published row of each horizon."""
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from zl_assets.assets.predictions import FORECASTS, LATEST, latest_name
+from zl_assets.checks.common import Check, Verdict, evaluated, no_offender, specs
+from zl_assets.partitions import HORIZON_PARTITIONS
+from zl_assets.warehouse.base import Warehouse
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_QUANTILES = ("q05", "q10", "q25", "q50", "q75", "q90", "q95")
+
+
+def evaluate_unique_forecasts(rows: "pl.DataFrame") -> Verdict:
+    """One row per as-of date, horizon, model and model version."""
+    import polars as pl
+
+    keys = ["as_of_date", "horizon", "model", "model_version"]
+    return no_offender(rows.group_by(keys).len().filter(pl.col("len") > 1), rows=rows.height)
+
+
+def evaluate_quantiles_ordered(rows: "pl.DataFrame") -> Verdict:
+    """Quantiles rise, and every price of a forecast is positive and finite."""
+    import polars as pl
+
+    falls = pl.any_horizontal(pl.col(a) > pl.col(b) for a, b in zip(_QUANTILES, _QUANTILES[1:], strict=False))
+    prices = [pl.col(c) for c in (*_QUANTILES, "current_price", "predicted_price")]
+    unsound = pl.any_horizontal(~p.is_finite() | (p <= 0) for p in prices)
+    return no_offender(rows.filter((falls | unsound).fill_null(True)), rows=rows.height)
+
+
+def evaluate_one_row(latest: "pl.DataFrame", rows: "pl.DataFrame") -> Verdict:
+    """The latest view has exactly one row: the champion of the newest as-of date."""
+    newest = rows["as_of_date"].max()
+    passed = latest.height == 1 and latest["is_champion"].all() and latest["as_of_date"].item() == newest
+    return Verdict(bool(passed), {"rows": latest.height, "newest_as_of": str(newest)})
+
+
+FORECASTS_CHECKS = (
+    Check("unique", "One row per as-of date, horizon, model and version", evaluate_unique_forecasts),
+    Check("quantiles_ordered", "Quantiles rise; prices positive and finite", evaluate_quantiles_ordered),
+)
+LATEST_CHECKS = (Check("one_row", "Exactly one row, the newest champion", evaluate_one_row),)
+
+
+@dg.multi_asset_check(name="zl_forecasts_checks", specs=specs(FORECASTS, FORECASTS_CHECKS, HORIZON_PARTITIONS))
+def zl_forecasts_checks(context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]):
+    """Check the forecasts of the partition's horizon."""
+    yield from evaluated(FORECASTS, FORECASTS_CHECKS, _forecasts(warehouse, context.partition_key))
+
+
+@dg.multi_asset_check(name="vw_zl_latest_checks", specs=specs(LATEST, LATEST_CHECKS, HORIZON_PARTITIONS))
+def vw_zl_latest_checks(context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]):
+    """Check the published row of the partition's horizon."""
+    horizon = context.partition_key
+    latest = warehouse.read(f"SELECT * FROM {latest_name(horizon)}")
+    yield from evaluated(LATEST, LATEST_CHECKS, latest, _forecasts(warehouse, horizon))
+
+
+def _forecasts(warehouse: Warehouse, horizon: str) -> "pl.DataFrame":
+    return warehouse.read(f"SELECT * FROM {FORECASTS} WHERE horizon = @horizon", {"horizon": horizon})

@@ -1,0 +1,293 @@
+"""`zl`: the command line of the project. Each command calls what the graph or the UI would call.
+
+Exit codes: 0 fine, 1 a blocking check failed, 2 bad input or configuration, 3 an outside service failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from datetime import date, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zl_assets.core.horizons import HORIZONS
+from zl_assets.errors import InputError, ZlError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from zl_assets.settings import Settings
+
+app = typer.Typer(
+    help="Soybean oil futures (CBOT ZL): from vendor bars to forecasts that say how far to trust them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+HomeOption = Annotated[
+    Path | None, typer.Option("--home", help="Warehouse, models, exports and runs. Default: $ZL_HOME, else .zl/ here.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else there.")]
+
+Horizon = StrEnum("Horizon", [(code, code) for code in HORIZONS])
+HorizonOrAll = StrEnum("HorizonOrAll", [(code, code) for code in (*HORIZONS, "all")])
+
+
+class Surface(StrEnum):
+    """Feature surface."""
+
+    prod = "prod"
+    full = "full"
+
+
+class TableFormat(StrEnum):
+    """How `zl query` prints rows."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+class FileFormat(StrEnum):
+    """How `zl export` writes files."""
+
+    parquet = "parquet"
+    csv = "csv"
+
+
+class World(StrEnum):
+    """Kind of simulated market."""
+
+    martingale = "martingale"
+    planted = "planted"
+
+
+@app.command()
+def run(
+    home: HomeOption = None,
+    data: Annotated[Path | None, typer.Option(help="Directory of vendor files. Default: $ZL_DATA, else see README.")] = None,
+    horizon: Annotated[list[Horizon] | None, typer.Option(help="Horizon to run; repeat for more. Default: all.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the whole graph: bars, sessions, features, models, forecasts."""
+    from zl_assets.automation.runner import run_graph
+
+    settings = _settings(home=home, data=data)
+    codes = [h for h in HORIZONS if not horizon or h in {str(x.value) for x in horizon}]
+    with _progress(quiet=False) as report:
+        outcome = run_graph(settings, codes, report)
+    rows = _latest(settings, codes)
+    for warning in outcome.warnings:
+        _say(f"warning: {warning.asset}: {warning.description}")
+    if as_json:
+        print(json.dumps({"seconds": round(outcome.seconds, 1), "forecasts": rows.to_dicts()}, default=_plain))
+    else:
+        _print_forecasts(rows)
+        _say(f"done in {outcome.seconds:.0f} s; results are in {settings.home}")
+
+
+@app.command()
+def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Show tables, checks and sources."""
+    from zl_assets.automation.status import collect_status
+
+    found = collect_status(_settings(home=home))
+    if as_json:
+        print(json.dumps(found, default=_plain))
+        return
+    _print_rows("tables", found["tables"])
+    _print_rows("checks", found["checks"])
+    _print_rows("sources", found["sources"])
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="One SELECT in BigQuery's dialect.")],
+    home: HomeOption = None,
+    output: Annotated[TableFormat, typer.Option("--format", help="How to print the rows.")] = TableFormat.table,
+) -> None:
+    """Read the warehouse with one SELECT."""
+    from zl_assets.build import build_warehouse
+    from zl_assets.warehouse.dialect import single_select
+
+    rows = build_warehouse(_settings(home=home)).read(single_select(sql))
+    if output is TableFormat.json:
+        print(json.dumps(rows.to_dicts(), default=_plain))
+    elif output is TableFormat.csv:
+        print(_flat(rows).write_csv(), end="")
+    else:
+        _print_rows("", rows.to_dicts(), columns=rows.columns)
+
+
+@app.command()
+def export(
+    home: HomeOption = None,
+    horizon: Annotated[HorizonOrAll, typer.Option(help="Horizon to export.")] = HorizonOrAll("all"),
+    surface: Annotated[Surface, typer.Option(help="Feature surface.")] = Surface.prod,
+    output: Annotated[FileFormat, typer.Option("--format", help="File format.")] = FileFormat.parquet,
+) -> None:
+    """Write the training tables to files under the home's exports/."""
+    from zl_assets.automation.export import export_training_tables
+
+    codes = list(HORIZONS) if horizon.value == "all" else [str(horizon.value)]
+    for path in export_training_tables(_settings(home=home), codes, str(surface.value), str(output.value)):
+        print(path)
+
+
+@app.command()
+def simulate(
+    directory: Annotated[Path, typer.Argument(help="Directory to write; must be new, empty or an earlier simulation.")],
+    world: Annotated[World, typer.Option(help="martingale: nothing to predict; planted: a documented signal.")] = World.martingale,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same market.")] = 7,
+    start: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First day.")] = datetime(2010, 6, 6),  # noqa: DTZ001
+    end: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day. Default: yesterday.")] = None,
+) -> None:
+    """Write a SIMULATED market as vendor files."""
+    from zl_assets.sources.bar_source import yesterday
+    from zl_assets.sources.simulated import simulate as write
+
+    last = end.date() if end else yesterday()
+    with _progress(quiet=False) as report:
+        market = write(directory, world=world.value, seed=seed, start=start.date(), end=last, on_progress=report)
+    _say(f"SIMULATED market ({world.value}, seed {seed}): {len(market.files)} files")
+    print(directory)
+
+
+@app.command()
+def ui(
+    home: HomeOption = None,
+    data: Annotated[Path | None, typer.Option(help="Directory of vendor files the graph reads.")] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 3000,
+) -> None:
+    """Open the Dagster UI on 127.0.0.1 with the graph ready to materialise."""
+    from zl_assets.automation.ui import serve
+
+    serve(_settings(home=home, data=data), port)
+
+
+def main() -> None:
+    """Entry point: one clear message and the documented exit code for every known error."""
+    try:
+        app()
+    except ZlError as error:
+        _say(f"error: {error}")
+        sys.exit(error.exit_code)
+
+
+def _settings(**given: Path | None) -> Settings:
+    """Settings from the environment, with what the command line gives in their place."""
+    from pydantic import ValidationError
+
+    from zl_assets.settings import Settings
+
+    try:
+        return Settings(**{name: value.resolve() for name, value in given.items() if value is not None})  # pyright: ignore[reportArgumentType]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        raise InputError(
+            f"setting {name} is not usable: {first['msg']}", where=f"got {first.get('input')!r}", action="see README"
+        ) from error
+
+
+def _latest(settings: Settings, codes: list[str]) -> pl.DataFrame:
+    """The published row of each horizon, shortest first, with `candidate_mae`, LightGBM's error on the same rows."""
+    import polars as pl
+
+    from zl_assets.assets.predictions import FORECASTS, latest_name
+    from zl_assets.build import build_warehouse
+
+    warehouse = build_warehouse(settings)
+    rows = pl.concat([warehouse.read(f"SELECT * FROM {latest_name(code)}") for code in codes])
+    candidate = warehouse.read(
+        f"SELECT horizon, as_of_date, run_id, model_mae AS candidate_mae FROM {FORECASTS} WHERE model = 'lightgbm'"
+    )
+    return rows.join(candidate, on=["horizon", "as_of_date", "run_id"], how="left", maintain_order="left")
+
+
+def _print_forecasts(rows: pl.DataFrame) -> None:
+    from rich.table import Table
+
+    simulated = bool(rows["is_simulated"].any())
+    title = "ZL soybean oil, US cents per lb"
+    table = Table(title=f"SIMULATED market, worthless as a forecast: {title}" if simulated else title)
+    for heading in ("horizon", "as of", "target date", "last price", "forecast", "80 % interval", "published"):
+        table.add_column(heading, justify="left" if heading == "published" else "right")
+    table.add_column("LightGBM error / no-change error", justify="right")
+    for row in rows.iter_rows(named=True):
+        table.add_row(
+            row["horizon"],
+            str(row["as_of_date"]),
+            str(row["target_date"]),
+            f"{row['current_price']:.2f}",
+            f"{row['predicted_price']:.2f}",
+            f"{row['q10']:.2f} to {row['q90']:.2f}",
+            row["model"],
+            f"{row['candidate_mae']:.4f} / {row['no_change_mae']:.4f} = {row['candidate_mae'] / row['no_change_mae']:.2f}",
+        )
+    _console().print(table)
+
+
+def _print_rows(title: str, rows: list[dict[str, Any]], columns: list[str] | None = None) -> None:
+    from rich.table import Table
+
+    table = Table(title=title or None, title_justify="left")
+    for name in columns or (list(rows[0]) if rows else []):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*["" if v is None else str(v) for v in row.values()])
+    _console().print(table if table.columns else f"{title}: none")
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    # Piped output is read by programs and pagers: no wrapping at 80 columns there.
+    return Console(width=None if sys.stdout.isatty() else 220, soft_wrap=not sys.stdout.isatty())
+
+
+@contextlib.contextmanager
+def _progress(*, quiet: bool) -> Iterator[Any]:
+    """A function that reports a step: under a spinner on a terminal, as plain lines otherwise; on standard error."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    if quiet or not console.is_terminal:
+        yield lambda line: _say(line) if not quiet else None
+        return
+    with console.status("starting") as spinner:
+
+        def report(line: str) -> None:
+            console.print(line, markup=False)
+            spinner.update(line.strip())
+
+        yield report
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _flat(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows with STRUCT columns as JSON text, since CSV has no nesting."""
+    import polars as pl
+
+    nested = [name for name, dtype in rows.schema.items() if dtype.is_nested()]
+    return rows.with_columns(pl.col(name).struct.json_encode() for name in nested)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    return str(value)
+
+
+if __name__ == "__main__":
+    main()

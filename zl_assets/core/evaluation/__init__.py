@@ -1,0 +1,1 @@
+"""How forecasts are judged: purged folds, error measures, and the rule that picks a champion."""

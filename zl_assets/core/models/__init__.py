@@ -1,0 +1,1 @@
+"""The forecasters, all behind the protocol of `base`."""

@@ -1,0 +1,182 @@
+"""What every forecaster offers, which columns it may learn from, and what a training run returns.
+
+Belongs here: the contract between models and their callers. No model is fitted here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Protocol, Self, runtime_checkable
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from zl_assets.core.evaluation.metrics import ReturnMetrics, suspiciously_good
+from zl_assets.core.evaluation.selection import Champion
+from zl_assets.core.horizons import Horizon
+from zl_assets.errors import InputError
+
+STATIONARY_FEATURES: tuple[str, ...] = (
+    "return_1d",
+    "return_5d",
+    "return_21d",
+    "volatility_21d",
+    "rsi_14",
+    "vol_percentile",
+    "k_vol",
+)
+"""Columns a model learns from: returns, ratios and ranks, whose range is the same in every year.
+
+Price levels (close, ma_5, ma_21, ma_63) are out: they drift, so that a tree split on them only tells the years apart.
+The regime is out too: its names were given after the fact.
+"""
+
+FRAME_COLUMNS: tuple[str, ...] = (
+    "data_date",
+    "session_number",
+    "close",
+    *STATIONARY_FEATURES,
+    "sample_weight",
+    "target_date",
+    "target",
+    "split",
+    "is_suspect",
+    "usable",
+)
+"""Columns of a training frame that training reads; further columns are ignored."""
+
+FOLD_SCHEMA: dict[str, pl.DataType] = {
+    "fold": pl.Int64(),
+    "train_first": pl.Date(),
+    "train_last": pl.Date(),
+    "n_train": pl.Int64(),
+    "test_first": pl.Date(),
+    "test_last": pl.Date(),
+    "n_test": pl.Int64(),
+    "mae_model": pl.Float64(),
+    "mae_no_change": pl.Float64(),
+    "relative_mae": pl.Float64(),
+}
+"""One walk-forward fold a row: its dates, its rows, and the mean absolute errors of both forecasts with their ratio."""
+
+
+@runtime_checkable
+class Forecaster(Protocol):
+    """A model of the return over one horizon."""
+
+    @property
+    def columns_used(self) -> tuple[str, ...]:
+        """Feature columns the fitted model reads, in its order."""
+        ...
+
+    def fit(self, frame: pl.DataFrame, target: NDArray[np.float64], weights: NDArray[np.float64]) -> Self:
+        """Learn from rows, their returns and their weights, each of shape (rows,), and return itself fitted.
+
+        Raises:
+            InputError: a feature column is missing, or a target or weight is not usable.
+        """
+        ...
+
+    def predict(self, frame: pl.DataFrame) -> NDArray[np.float64]:
+        """Forecast returns as fractions, shape (rows,).
+
+        Raises:
+            InputError: a column in `columns_used` is missing, or the model is not fitted.
+        """
+        ...
+
+    def save(self, directory: Path) -> None:
+        """Write the fitted model in its native text format into an existing directory."""
+        ...
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Read a model that `save` wrote; it predicts the same bits."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """Everything a training run of one horizon found out.
+
+    Attributes:
+        horizon: what is forecast.
+        forecaster: fitted on every labelled usable row.
+        model_version: short hash of configuration, columns, library version and training data; the same input gives the
+            same version.
+        dropped_columns: feature columns left out because they are constant or empty in the training rows.
+        oof: one row a session out of fold: data_date, target_date, fold, actual_return, predicted_return,
+            no_change_return, close.
+        folds: rows of FOLD_SCHEMA.
+        oof_metrics: over `oof`.
+        champion: the model or no-change, by the rule of `selection`.
+        test_metrics: of a model fitted on the rows of split 'train' alone, on those of split 'test'; None where either
+            is too short.
+        test_predictions: the rows behind `test_metrics`, columns as `oof` without fold; empty where that is None.
+        feature_importance: feature, gain, gain_share, splits of `forecaster`, largest gain first.
+        n_rows: rows `forecaster` was fitted on.
+        n_effective: Kish's effective size of their weights.
+        trained_first: first of their dates.
+        trained_last: last of their dates.
+        training_config: everything needed to repeat the run, ready for JSON.
+    """
+
+    horizon: Horizon
+    forecaster: Forecaster
+    model_version: str
+    dropped_columns: tuple[str, ...]
+    oof: pl.DataFrame
+    folds: pl.DataFrame
+    oof_metrics: ReturnMetrics
+    champion: Champion
+    test_metrics: ReturnMetrics | None
+    test_predictions: pl.DataFrame
+    feature_importance: pl.DataFrame
+    n_rows: int
+    n_effective: float
+    trained_first: date
+    trained_last: date
+    training_config: dict[str, Any]
+
+    @property
+    def columns_used(self) -> tuple[str, ...]:
+        """Feature columns of `forecaster`."""
+        return self.forecaster.columns_used
+
+    @property
+    def suspiciously_good(self) -> bool:
+        """Whether the out-of-fold figures look like a leak, see `metrics.suspiciously_good`."""
+        return suspiciously_good(self.oof_metrics)
+
+
+def require_columns(frame: pl.DataFrame, columns: Sequence[str], reader: str) -> None:
+    """Refuse a frame that lacks a column.
+
+    Raises:
+        InputError: with every missing column by name.
+    """
+    missing = [c for c in columns if c not in frame.columns]
+    if missing:
+        raise InputError(
+            f"missing columns: {', '.join(missing)}",
+            where=reader,
+            action="rebuild the training view and train again on it",
+        )
+
+
+def labelled_rows(frame: pl.DataFrame) -> pl.DataFrame:
+    """Rows a model may learn from or be judged on, sorted by date: not suspect at either end, outcome known.
+
+    Rows that are 'purged' only because of the split boundary are among them: the walk-forward has its own purge.
+    `usable` already excludes suspect rows; both are tested, so that a mistake in one column cannot let a bad price in.
+
+    Raises:
+        InputError: the frame lacks a column.
+    """
+    require_columns(frame, FRAME_COLUMNS, "training frame")
+    known = pl.col("target").is_not_null() & pl.col("target").is_not_nan()
+    return frame.filter(known & pl.col("usable") & ~pl.col("is_suspect")).sort("data_date")

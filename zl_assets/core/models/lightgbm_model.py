@@ -1,0 +1,423 @@
+"""Gradient-boosted trees behind the Forecaster protocol, and the training run of one horizon.
+
+Belongs here: fitting, judging and versioning LightGBM. Where the result is stored is the business of
+`zl_assets.artifacts`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from zl_assets.core.evaluation.metrics import ReturnMetrics, evaluate_returns, kish_effective_size
+from zl_assets.core.evaluation.selection import choose_champion, fold_errors
+from zl_assets.core.evaluation.splits import MIN_TRAIN_SESSIONS, Fold, Mode, PurgedWalkForward, plan_walk_forward
+from zl_assets.core.horizons import Horizon
+from zl_assets.core.models.base import FOLD_SCHEMA, STATIONARY_FEATURES, TrainedModel, labelled_rows, require_columns
+from zl_assets.errors import InputError
+
+if TYPE_CHECKING:
+    import lightgbm
+
+MODEL_FILE = "model.txt"
+METHOD = 1
+"""Revision of how targets, weights and folds are prepared; part of the version, so raise it when that changes."""
+
+_LAST_SECTION = "end of trees"
+
+_SCORED_COLUMNS = ("data_date", "target_date", "actual_return", "predicted_return", "no_change_return", "close")
+_OOF_COLUMNS = ("data_date", "target_date", "fold", "actual_return", "predicted_return", "no_change_return", "close")
+
+
+@dataclass(frozen=True)
+class LightGBMConfig:
+    """Parameters of the trees, modest because a few thousand overlapping rows hold few independent outcomes.
+
+    Attributes:
+        n_estimators: number of trees, fixed: stopping early on the rows to be judged would select on them.
+        learning_rate: share of each tree that is kept.
+        num_leaves: leaves of a tree.
+        min_rows_in_leaf: rows of a leaf; at most a quarter of the training rows are asked for.
+        lambda_l2: pulls leaf values towards 0, as that many rows without a move would.
+        feature_fraction: share of the features each tree may use.
+        seed: of the feature draws.
+        num_threads: fixed, since sums in another order give other last bits.
+    """
+
+    n_estimators: int = 100
+    learning_rate: float = 0.02
+    num_leaves: int = 7
+    min_rows_in_leaf: int = 100
+    lambda_l2: float = 10.0
+    feature_fraction: float = 0.7
+    seed: int = 20100607
+    num_threads: int = 1
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How one horizon is trained and judged.
+
+    Attributes:
+        model: parameters of the trees.
+        features: columns to learn from, see STATIONARY_FEATURES.
+        embargo_sessions: sessions left out beyond the label window.
+        mode: whether folds learn from everything before them or from a rolling window.
+    """
+
+    model: LightGBMConfig = LightGBMConfig()
+    features: tuple[str, ...] = STATIONARY_FEATURES
+    embargo_sessions: int = 0
+    mode: Mode = "expanding"
+
+
+class LightGBMForecaster:
+    """LightGBM regression of the return, as a departure from no-change.
+
+    The trees learn what sets rows apart from the mean of the training returns, and that mean is not carried forward: a
+    few years' drift of a futures price says nothing about the next. So every penalty shrinks the forecast towards
+    no-change, and trees that find nothing forecast exactly 0. Two fits on the same rows predict the same bits.
+
+    Attributes:
+        config: parameters of the next `fit`.
+        features: columns offered to the next `fit`.
+        dropped_columns: features the last `fit` left out as constant or empty.
+    """
+
+    def __init__(self, config: LightGBMConfig | None = None, features: Sequence[str] = STATIONARY_FEATURES) -> None:
+        self.config = config or LightGBMConfig()
+        self.features = tuple(features)
+        self.dropped_columns: tuple[str, ...] = ()
+        self._columns: tuple[str, ...] = ()
+        self._booster: lightgbm.Booster | None = None
+
+    @property
+    def columns_used(self) -> tuple[str, ...]:
+        """Feature columns the fitted model reads, in its order; empty before `fit`."""
+        return self._columns
+
+    def fit(self, frame: pl.DataFrame, target: NDArray[np.float64], weights: NDArray[np.float64]) -> Self:
+        """Learn from rows, their returns and their weights, each of shape (rows,), and return itself fitted.
+
+        Weights are scaled to a mean of 1: the penalties do not scale with them. Nulls in features stay missing values.
+
+        Raises:
+            InputError: a feature column is missing by name, every feature is constant, lengths differ, a target is not
+                finite, or a weight is not positive.
+        """
+        import lightgbm as lgb
+
+        require_columns(frame, self.features, "LightGBM, rows to learn from")
+        _check_rows(frame.height, target, weights)
+        columns = tuple(c for c in self.features if _varies(frame[c]))
+        if not columns:
+            raise InputError(
+                "every feature is constant in the training rows",
+                where=", ".join(self.features),
+                action="check the feature matrix for these dates",
+            )
+        data = lgb.Dataset(
+            _matrix(frame, columns),
+            label=target - np.average(target, weights=weights),
+            weight=weights / weights.mean(),
+            # Without it, LightGBM answers a first tree that finds no split with the mean of the targets.
+            init_score=np.zeros(frame.height),
+            feature_name=list(columns),
+            params={"verbosity": -1},
+        )
+        # The callbacks in the signature of `train` are not annotated upstream.
+        self._booster = lgb.train(  # pyright: ignore[reportUnknownMemberType]
+            self._parameters(frame.height), data, num_boost_round=self.config.n_estimators
+        )
+        self._columns = columns
+        self.dropped_columns = tuple(c for c in self.features if c not in columns)
+        return self
+
+    def predict(self, frame: pl.DataFrame) -> NDArray[np.float64]:
+        """Forecast returns as fractions, shape (rows,).
+
+        Raises:
+            InputError: a column in `columns_used` is missing by name, or the model is not fitted.
+        """
+        booster = self._fitted()
+        require_columns(frame, self._columns, "LightGBM, rows to forecast")
+        if frame.is_empty():
+            return np.empty(0)
+        predicted = booster.predict(_matrix(frame, self._columns), num_threads=self.config.num_threads)
+        return np.asarray(predicted, dtype=np.float64)
+
+    def save(self, directory: Path) -> None:
+        """Write the fitted model as LightGBM text into an existing directory, as model.txt.
+
+        Raises:
+            InputError: the model is not fitted.
+            OSError: the file cannot be written.
+        """
+        (directory / MODEL_FILE).write_text(self._fitted().model_to_string(), encoding="utf-8")
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Read a model that `save` wrote; it predicts the same bits. A later `fit` would use the default parameters.
+
+        Raises:
+            InputError: model.txt is missing, cut short or not LightGBM text.
+        """
+        import lightgbm as lgb
+
+        path = directory / MODEL_FILE
+        action = "train this horizon again"
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"the model cannot be read: {error}", where=str(path), action=action) from error
+        if _LAST_SECTION not in text:
+            raise InputError("the model is cut short or not LightGBM text", where=str(path), action=action)
+        try:
+            booster = lgb.Booster(model_str=text)
+        except lgb.basic.LightGBMError as error:
+            raise InputError(f"LightGBM refuses the model: {error}", where=str(path), action=action) from error
+        loaded = cls(features=booster.feature_name())
+        loaded._booster = booster
+        loaded._columns = loaded.features
+        return loaded
+
+    def feature_importance(self) -> pl.DataFrame:
+        """Columns feature, gain (summed loss reduction), gain_share (of the total, 0 where nothing was split), splits.
+
+        Raises:
+            InputError: the model is not fitted.
+        """
+        booster = self._fitted()
+        gain = booster.feature_importance("gain").astype(np.float64)
+        total = float(gain.sum())
+        share = gain / total if total > 0 else np.zeros_like(gain)
+        return pl.DataFrame(
+            {
+                "feature": list(self._columns),
+                "gain": gain,
+                "gain_share": share,
+                "splits": booster.feature_importance("split").astype(np.int64),
+            }
+        ).sort("gain", "feature", descending=[True, False])
+
+    def _fitted(self) -> lightgbm.Booster:
+        if self._booster is None:
+            raise InputError("the model is not fitted", where="LightGBM", action="call fit or load first")
+        return self._booster
+
+    def _parameters(self, n_rows: int) -> dict[str, Any]:
+        c = self.config
+        return {
+            "objective": "regression",
+            "boost_from_average": False,
+            "learning_rate": c.learning_rate,
+            "num_leaves": c.num_leaves,
+            "min_data_in_leaf": max(1, min(c.min_rows_in_leaf, n_rows // 4)),
+            "lambda_l2": c.lambda_l2,
+            "feature_fraction": c.feature_fraction,
+            "seed": c.seed,
+            "num_threads": c.num_threads,
+            "deterministic": True,
+            "force_row_wise": True,
+            "verbosity": -1,
+        }
+
+
+def train_and_evaluate(frame: pl.DataFrame, horizon: Horizon, *, config: TrainingConfig | None = None) -> TrainedModel:
+    """Judge a model of one horizon out of sample, then fit it on everything known.
+
+    Three fits that share nothing but the parameters: the walk-forward folds over all labelled rows, one fit on split
+    'train' judged on split 'test', and the final one on all labelled rows. The h rows of one label window repeat much
+    the same outcome, so a leaf is asked for the rows of two windows and the penalty is multiplied by h.
+
+    Args:
+        frame: one row a session, with the columns of FRAME_COLUMNS; `target` is a simple return as a fraction.
+        horizon: what is forecast.
+        config: how; the defaults if None.
+
+    Raises:
+        InputError: a missing column, sessions out of order, an unusable weight, or a row of split 'train' whose outcome
+            lies in the test period.
+        NotEnoughHistory: too few labelled rows for three test folds.
+    """
+    settings = _for_horizon(config or TrainingConfig(), horizon)
+    rows = labelled_rows(frame)
+    splitter, fold_table, oof = _walk_forward(rows, horizon, settings)
+    test_metrics, test_predictions = _evaluate_split(rows, horizon, settings)
+    final = _fit(rows, settings)
+    return TrainedModel(
+        horizon=horizon,
+        forecaster=final,
+        model_version=model_version(rows, final.columns_used, settings, horizon),
+        dropped_columns=final.dropped_columns,
+        oof=oof,
+        folds=fold_table,
+        oof_metrics=_score(oof, horizon),
+        champion=choose_champion(oof, horizon.sessions),
+        test_metrics=test_metrics,
+        test_predictions=test_predictions,
+        feature_importance=final.feature_importance(),
+        n_rows=rows.height,
+        n_effective=kish_effective_size(_floats(rows, "sample_weight")),
+        trained_first=rows["data_date"][0],
+        trained_last=rows["data_date"][-1],
+        training_config=_describe(settings, splitter, horizon, rows),
+    )
+
+
+def model_version(rows: pl.DataFrame, columns_used: Sequence[str], config: TrainingConfig, horizon: Horizon) -> str:
+    """Twelve hexadecimal digits made of the configuration, the columns, LightGBM's major version and the training data.
+
+    Nothing of the machine or the clock enters: the same input has the same version everywhere.
+    """
+    import lightgbm as lgb
+
+    head = {
+        "method": METHOD,
+        "config": asdict(config),
+        "horizon": horizon.code,
+        "columns": list(columns_used),
+        "lightgbm_major": lgb.__version__.split(".")[0],
+    }
+    digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
+    digest.update(np.ascontiguousarray(rows["session_number"].cast(pl.Int64).to_numpy(), dtype="<i8").tobytes())
+    # Adding 0.0 turns -0.0 into 0.0; the one NaN stands for every missing value.
+    numbers = _matrix(rows, [*columns_used, "close", "target", "sample_weight"]) + 0.0
+    digest.update(np.where(np.isnan(numbers), np.nan, numbers).astype("<f8").tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _for_horizon(config: TrainingConfig, horizon: Horizon) -> TrainingConfig:
+    """The configuration with the two penalties that count rows scaled to count label windows."""
+    return replace(
+        config,
+        model=replace(
+            config.model,
+            min_rows_in_leaf=max(config.model.min_rows_in_leaf, 2 * horizon.sessions),
+            lambda_l2=config.model.lambda_l2 * horizon.sessions,
+        ),
+    )
+
+
+def _fit(rows: pl.DataFrame, config: TrainingConfig) -> LightGBMForecaster:
+    forecaster = LightGBMForecaster(config.model, config.features)
+    return forecaster.fit(rows, _floats(rows, "target"), _floats(rows, "sample_weight"))
+
+
+def _scored(rows: pl.DataFrame, predicted: NDArray[np.float64]) -> pl.DataFrame:
+    return rows.select(
+        "data_date",
+        "target_date",
+        actual_return="target",
+        predicted_return=pl.Series(predicted, dtype=pl.Float64),
+        no_change_return=pl.lit(0.0),
+        close="close",
+    ).select(_SCORED_COLUMNS)
+
+
+def _walk_forward(
+    rows: pl.DataFrame, horizon: Horizon, config: TrainingConfig
+) -> tuple[PurgedWalkForward, pl.DataFrame, pl.DataFrame]:
+    """The split, its table of folds and the out-of-fold rows."""
+    sessions = rows["session_number"].to_numpy()
+    splitter = plan_walk_forward(sessions, horizon.sessions, embargo_sessions=config.embargo_sessions, mode=config.mode)
+    folds = splitter.split(sessions)
+    oof = pl.concat([_out_of_fold(rows, fold, config) for fold in folds])
+    return splitter, _fold_table(rows, folds, oof), oof
+
+
+def _out_of_fold(rows: pl.DataFrame, fold: Fold, config: TrainingConfig) -> pl.DataFrame:
+    test = rows[fold.test]
+    scored = _scored(test, _fit(rows[fold.train], config).predict(test))
+    return scored.with_columns(fold=pl.lit(fold.number, dtype=pl.Int64)).select(_OOF_COLUMNS)
+
+
+def _evaluate_split(
+    rows: pl.DataFrame, horizon: Horizon, config: TrainingConfig
+) -> tuple[ReturnMetrics | None, pl.DataFrame]:
+    """Fit on split 'train', score on split 'test'; rows of split 'purged' take part in neither."""
+    train = rows.filter(pl.col("split") == "train")
+    test = rows.filter(pl.col("split") == "test")
+    if train.height < MIN_TRAIN_SESSIONS or test.is_empty():
+        return None, _scored(rows.clear(), np.empty(0))
+    leaking = train.filter(pl.col("session_number") + horizon.sessions > test["session_number"][0])
+    if not leaking.is_empty():
+        raise InputError(
+            f"{leaking.height} rows of split 'train' have an outcome inside the test period",
+            where=f"horizon {horizon.code}, first on {leaking['data_date'][0]}, test from {test['data_date'][0]}",
+            action="rebuild the training view: rows before the split whose window reaches it belong to 'purged'",
+        )
+    scored = _scored(test, _fit(train, config).predict(test))
+    return _score(scored, horizon), scored
+
+
+def _score(scored: pl.DataFrame, horizon: Horizon) -> ReturnMetrics:
+    return evaluate_returns(_floats(scored, "actual_return"), _floats(scored, "predicted_return"), horizon.sessions)
+
+
+def _fold_table(rows: pl.DataFrame, folds: Sequence[Fold], oof: pl.DataFrame) -> pl.DataFrame:
+    dates = rows["data_date"]
+    spans = pl.DataFrame(
+        {
+            "fold": [f.number for f in folds],
+            "train_first": [dates[int(f.train[0])] for f in folds],
+            "train_last": [dates[int(f.train[-1])] for f in folds],
+            "n_train": [f.train.size for f in folds],
+            "test_first": [dates[int(f.test[0])] for f in folds],
+            "test_last": [dates[int(f.test[-1])] for f in folds],
+        }
+    )
+    table = spans.join(fold_errors(oof), on="fold", how="left", maintain_order="left")
+    return table.select(pl.col(name).cast(dtype) for name, dtype in FOLD_SCHEMA.items())
+
+
+def _describe(
+    config: TrainingConfig, splitter: PurgedWalkForward, horizon: Horizon, rows: pl.DataFrame
+) -> dict[str, Any]:
+    import lightgbm as lgb
+
+    return {
+        "algorithm": "lightgbm",
+        "method": METHOD,
+        "lightgbm_version": lgb.__version__,
+        "horizon": horizon.code,
+        "horizon_sessions": horizon.sessions,
+        "features": list(config.features),
+        "model": asdict(config.model),
+        "walk_forward": asdict(splitter),
+        "n_rows": rows.height,
+        "trained_first": rows["data_date"][0].isoformat(),
+        "trained_last": rows["data_date"][-1].isoformat(),
+    }
+
+
+def _matrix(frame: pl.DataFrame, columns: Sequence[str]) -> NDArray[np.float64]:
+    """Feature matrix of shape (rows, columns), C order, nulls as NaN."""
+    floats = frame.select(pl.col(list(columns)).cast(pl.Float64).fill_null(float("nan")))
+    return np.ascontiguousarray(floats.to_numpy(), dtype=np.float64)
+
+
+def _floats(frame: pl.DataFrame, column: str) -> NDArray[np.float64]:
+    return _matrix(frame, [column])[:, 0]
+
+
+def _varies(column: pl.Series) -> bool:
+    return column.cast(pl.Float64).fill_nan(None).drop_nulls().n_unique() > 1
+
+
+def _check_rows(n_rows: int, target: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
+    if n_rows == 0 or target.shape != (n_rows,) or weights.shape != (n_rows,) or not np.isfinite(target).all():
+        raise InputError(
+            "fitting needs as many finite targets and weights as rows, at least one",
+            where=f"{n_rows} rows, {int(np.isfinite(target).sum())} finite targets, {weights.size} weights",
+            action="fit on labelled rows only",
+        )
+    kish_effective_size(weights)

@@ -1,0 +1,67 @@
+"""Every setting of the project, read once from the environment. The embedded default needs none."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _default_home() -> Path:
+    """`.zl/` in the checkout; in the working directory where the package is installed without one."""
+    checkout = Path(__file__).resolve().parents[1]
+    return (checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()) / ".zl"
+
+
+class Settings(BaseSettings):
+    """Settings of one process. Each field is the variable ZL_<FIELD>, unless its description names another."""
+
+    model_config = SettingsConfigDict(env_prefix="ZL_", frozen=True, extra="forbid")
+
+    home: Path = Field(default_factory=_default_home, description="Directory of the warehouse, models, exports and runs")
+    data: Path | None = Field(default=None, description="Directory of vendor files to read bars from")
+    warehouse: Literal["duckdb"] = Field(default="duckdb", description="Engine that stores the tables")
+    warehouse_lock_seconds: float = Field(
+        default=30.0, ge=0, description="How long to wait for another process that holds the embedded warehouse"
+    )
+    databento_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("DATABENTO_API_KEY", "databento_api_key"),
+        description="DATABENTO_API_KEY: key of the vendor's historical API; bars come from there when it is set",
+    )
+    databento_gateway: str | None = Field(default=None, description="Address of the vendor's API, for a local server")
+    databento_max_cost_usd: float = Field(
+        default=5.0, ge=0, description="Refuse a download that the vendor estimates to cost more (USD)"
+    )
+    simulated_world: Literal["martingale", "planted"] = Field(
+        default="martingale", description="Which market to simulate where there are no vendor bars"
+    )
+    simulated_seed: int = Field(default=7, ge=0, description="Seed of the simulated market")
+
+    @cached_property
+    def warehouse_file(self) -> Path:
+        """The embedded warehouse."""
+        return self.home / "warehouse.duckdb"
+
+    @cached_property
+    def models(self) -> Path:
+        """Root of the model store."""
+        return self.home / "Models"
+
+    @cached_property
+    def exports(self) -> Path:
+        """Where exported tables and figures go."""
+        return self.home / "exports"
+
+    @cached_property
+    def vendor(self) -> Path:
+        """Where downloaded and simulated vendor files go."""
+        return self.home / "vendor"
+
+    @cached_property
+    def dagster_home(self) -> Path:
+        """Dagster's run and event storage."""
+        return self.home / "dagster"

@@ -1,0 +1,102 @@
+import numpy as np
+import pandas as pd
+import pytest
+from zl_assets.core.evaluation.metrics import (
+    QUANTILE_LEVELS,
+    evaluate_returns,
+    kish_effective_size,
+    residual_quantiles,
+    suspiciously_good,
+)
+from zl_assets.errors import InputError
+
+
+def test_every_measure_agrees_with_prices_worked_out_by_pandas() -> None:
+    rng = np.random.default_rng(1)
+    rows = pd.DataFrame(
+        {"close": rng.uniform(25, 80, 300), "a": rng.normal(0, 0.06, 300), "p": rng.normal(0, 0.02, 300)}
+    )
+    rows.loc[::50, "a"] = 0.0
+    future, forecast = rows.close * (1 + rows.a), rows.close * (1 + rows.p)
+    moved = rows[rows.a != 0]
+
+    m = evaluate_returns(rows.a, rows.p, 21)
+
+    assert (m.n, m.n_independent, m.n_moved) == (300, 14, len(moved))
+    assert m.mae == pytest.approx((rows.p - rows.a).abs().mean())
+    assert m.rmse == pytest.approx(((rows.p - rows.a) ** 2).mean() ** 0.5)
+    assert m.mape_pct == pytest.approx(((forecast - future).abs() / future).mean() * 100)
+    assert m.no_change_mae == pytest.approx(rows.a.abs().mean())
+    assert m.no_change_rmse == pytest.approx((rows.a**2).mean() ** 0.5)
+    assert m.no_change_mape_pct == pytest.approx(((rows.close - future).abs() / future).mean() * 100)
+    assert m.hit_rate == pytest.approx(((moved.p > 0) == (moved.a > 0)).mean())
+    assert m.always_up_rate == pytest.approx((moved.a > 0).mean())
+    assert m.skill_vs_no_change == pytest.approx(1 - m.mae / m.no_change_mae)
+
+
+def test_a_forecast_of_exactly_no_move_hits_no_direction() -> None:
+    m = evaluate_returns([0.1, -0.1, 0.0], [0.0, -0.2, 0.3], 1)
+    assert (m.hit_rate, m.always_up_rate, m.n_moved) == (0.5, 0.5, 2)
+
+
+def test_a_market_that_never_moved_has_no_direction_and_no_skill() -> None:
+    m = evaluate_returns([0.0, 0.0], [0.0, 0.1], 1)
+    assert (m.hit_rate, m.always_up_rate, m.skill_vs_no_change) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("actual", "predicted"), [([], []), ([0.1], [0.1, 0.2]), ([np.nan], [0.0]), ([0.0], [np.inf]), ([-1.0], [0.0])]
+)
+def test_what_cannot_be_scored_is_an_error_and_not_a_nan(actual: list[float], predicted: list[float]) -> None:
+    with pytest.raises(InputError):
+        evaluate_returns(actual, predicted, 5)
+
+
+def test_quantiles_agree_with_their_definition() -> None:
+    residuals = np.random.default_rng(2).standard_t(3, 101)
+    ordered = np.sort(residuals)
+    expected = []
+    for level in QUANTILE_LEVELS:
+        position = len(ordered) * level + (level + 1) / 3 - 1
+        low = int(np.floor(position))
+        expected.append(ordered[low] + (position - low) * (ordered[low + 1] - ordered[low]))
+    quantiles = residual_quantiles(residuals)
+    assert quantiles == pytest.approx(expected)
+    assert (np.diff(quantiles) >= 0).all()
+
+
+@pytest.mark.parametrize("residuals", [[], [0.1, np.nan]])
+def test_quantiles_of_nothing_are_refused(residuals: list[float]) -> None:
+    with pytest.raises(InputError, match="at least one residual"):
+        residual_quantiles(residuals)
+
+
+def test_effective_size_counts_equal_weights_in_full_and_ignores_their_scale() -> None:
+    assert kish_effective_size([7, 7, 7, 7]) == pytest.approx(4)
+    assert kish_effective_size([1, 3]) == pytest.approx(16 / 10)
+    assert kish_effective_size([100, 300]) == pytest.approx(16 / 10)
+
+
+@pytest.mark.parametrize("weights", [[], [1, 0], [1, -1], [1, np.nan]])
+def test_weights_that_are_not_positive_are_refused(weights: list[float]) -> None:
+    with pytest.raises(InputError, match="positive finite"):
+        kish_effective_size(weights)
+
+
+def _metrics(share_predicted: float, n: int, horizon: int) -> bool:
+    rng = np.random.default_rng(3)
+    actual = rng.normal(0, 0.05, n)
+    predicted = np.sqrt(share_predicted) * actual + rng.normal(0, 0.05, n) * np.sqrt(1 - share_predicted) * 0.3
+    return suspiciously_good(evaluate_returns(actual, predicted, horizon))
+
+
+def test_what_knows_the_future_is_suspicious_and_noise_is_not() -> None:
+    assert _metrics(0.9, 500, 5)
+    assert not _metrics(0.0, 500, 5)
+
+
+def test_a_high_hit_rate_is_suspicious_only_on_thirty_independent_windows() -> None:
+    actual = np.where(np.arange(400) % 10 < 7, 0.02, -0.02)
+    predicted = np.full(400, 0.0001)
+    assert suspiciously_good(evaluate_returns(actual, predicted, 13))
+    assert not suspiciously_good(evaluate_returns(actual, predicted, 14))
