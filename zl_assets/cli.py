@@ -72,8 +72,12 @@ class World(StrEnum):
 @app.command()
 def run(
     home: HomeOption = None,
-    data: Annotated[Path | None, typer.Option(help="Directory of vendor files. Default: $ZL_DATA, else see README.")] = None,
-    horizon: Annotated[list[Horizon] | None, typer.Option(help="Horizon to run; repeat for more. Default: all.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Directory of vendor files. Default: $ZL_DATA, else see README.")
+    ] = None,
+    horizon: Annotated[
+        list[Horizon] | None, typer.Option(help="Horizon to run; repeat for more. Default: all.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run the whole graph: bars, sessions, features, models, forecasts."""
@@ -144,7 +148,9 @@ def export(
 @app.command()
 def simulate(
     directory: Annotated[Path, typer.Argument(help="Directory to write; must be new, empty or an earlier simulation.")],
-    world: Annotated[World, typer.Option(help="martingale: nothing to predict; planted: a documented signal.")] = World.martingale,
+    world: Annotated[
+        World, typer.Option(help="martingale: nothing to predict; planted: a documented signal.")
+    ] = World.martingale,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same market.")] = 7,
     start: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First day.")] = datetime(2010, 6, 6),  # noqa: DTZ001
     end: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day. Default: yesterday.")] = None,

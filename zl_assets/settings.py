@@ -21,7 +21,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ZL_", frozen=True, extra="forbid")
 
-    home: Path = Field(default_factory=_default_home, description="Directory of the warehouse, models, exports and runs")
+    home: Path = Field(
+        default_factory=_default_home, description="Directory of the warehouse, models, exports and runs"
+    )
     data: Path | None = Field(default=None, description="Directory of vendor files to read bars from")
     warehouse: Literal["duckdb"] = Field(default="duckdb", description="Engine that stores the tables")
     warehouse_lock_seconds: float = Field(

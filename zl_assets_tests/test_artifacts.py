@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+
 from zl_assets import artifacts
 from zl_assets.artifacts import ARTIFACT_FILES, ArtifactPlace, latest, read_artifact, write_artifact
 from zl_assets.core.forecasts import FORECAST_SCHEMA
@@ -16,7 +17,6 @@ from zl_assets.core.horizons import HORIZONS
 from zl_assets.core.models.base import TrainedModel
 from zl_assets.core.models.lightgbm_model import TrainingConfig, train_and_evaluate
 from zl_assets.errors import ConfigurationError, InputError, StorageFull, WarehouseError
-
 from zl_assets_tests.core.models.training_frames import random_walk, training_frame
 
 CREATED = pl.lit(datetime(2025, 8, 29, tzinfo=UTC)).cast(FORECAST_SCHEMA["created_at"])

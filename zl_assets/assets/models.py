@@ -47,13 +47,13 @@ def lightgbm(
         context=ForecastContext(
             horizon=horizon,
             target_date=session_after("grains", newest["data_date"].item(), horizon.sessions),
-            run_id=context.run_id,
+            run_id=context.run.run_id,
             is_simulated=simulated,
             created_at=utc_now(),
         ),
     )
     place = ArtifactPlace(settings.home, horizon.code)
-    path = write_artifact(place, trained, forecasts, run_id=context.run_id, simulated=simulated)
+    path = write_artifact(place, trained, forecasts, run_id=context.run.run_id, simulated=simulated)
     oof, test = trained.oof_metrics, trained.test_metrics
     return dg.MaterializeResult(
         metadata={

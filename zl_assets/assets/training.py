@@ -67,6 +67,4 @@ def zl_training_prod_allhistory(context: dg.AssetExecutionContext, warehouse: dg
     name = table_name(horizon)
     rows = warehouse.replace(name, f"SELECT * FROM {view_name(horizon)}")
     schema = column_schema(contract(name))
-    return dg.MaterializeResult(
-        metadata={"dagster/row_count": rows, "table": name, "dagster/column_schema": schema}
-    )
+    return dg.MaterializeResult(metadata={"dagster/row_count": rows, "table": name, "dagster/column_schema": schema})

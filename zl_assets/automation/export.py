@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,10 +34,13 @@ def export_training_tables(settings: Settings, horizons: Sequence[str], surface:
             action="export --surface prod",
         )
     warehouse = build_warehouse(settings)
-    return [_export(warehouse.read(f"SELECT * FROM {table_name(h)} ORDER BY data_date"), h, file_format, settings) for h in horizons]
+    return [
+        _export(warehouse.read(f"SELECT * FROM {table_name(h)} ORDER BY data_date"), h, file_format, settings)
+        for h in horizons
+    ]
 
 
-def _export(rows, horizon: str, file_format: str, settings: Settings) -> Path:  # noqa: ANN001
+def _export(rows, horizon: str, file_format: str, settings: Settings) -> Path:
     name = table_name(horizon)
     if rows.is_empty():
         raise InputError(f"{name} holds no row yet", action=f"run `zl run --horizon {horizon}` first")

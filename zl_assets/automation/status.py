@@ -39,7 +39,9 @@ def _checks(settings: Settings) -> list[dict[str, Any]]:
         found = [
             _row(record)
             for partition in (None, *HORIZONS)
-            for record in storage.get_latest_asset_check_execution_by_key(keys, PartitionKeyFilter(partition)).values()
+            for record in storage.get_latest_asset_check_execution_by_key(
+                keys, PartitionKeyFilter(key=partition)
+            ).values()
         ]
     order = [None, *HORIZONS]
     rows = [row for row in found if row["passed"] is not None]
@@ -77,9 +79,15 @@ def _bar_sources(settings: Settings, *, stored: bool) -> list[dict[str, Any]]:
 
 def _datasets(present: set[str]) -> list[dict[str, Any]]:
     """Datasets of ours that hold no table yet, and those of others, which are only reported."""
-    ours = [{"name": f"dataset {d}", "state": "present" if d in present else "empty", "in_use": True} for d in OUR_DATASETS]
+    ours = [
+        {"name": f"dataset {d}", "state": "present" if d in present else "empty", "in_use": True} for d in OUR_DATASETS
+    ]
     foreign = [
-        {"name": f"dataset {d}", "state": f"{'present' if d in present else 'absent'}, belongs to others", "in_use": False}
+        {
+            "name": f"dataset {d}",
+            "state": f"{'present' if d in present else 'absent'}, belongs to others",
+            "in_use": False,
+        }
         for d in FOREIGN_DATASETS
     ]
     return ours + foreign

@@ -34,5 +34,17 @@ def serve(settings: Settings, port: int) -> NoReturn:
     if settings.data is not None:
         environment["ZL_DATA"] = str(settings.data)
     print(f"Dagster UI on http://{HOST}:{port} (Ctrl-C to stop)", file=sys.stderr, flush=True)
-    arguments = ["-m", "dagster", "dev", "-m", "zl_assets.definitions", "-h", HOST, "-p", str(port), "--log-level", "warning"]
+    arguments = [
+        "-m",
+        "dagster",
+        "dev",
+        "-m",
+        "zl_assets.definitions",
+        "-h",
+        HOST,
+        "-p",
+        str(port),
+        "--log-level",
+        "warning",
+    ]
     os.execve(sys.executable, [sys.executable, *arguments], environment)

@@ -90,7 +90,11 @@ def _sentence(check: Check, verdict: Verdict) -> str:
     if verdict.passed:
         return check.description
     found = ", ".join(f"{name} = {value}" for name, value in verdict.numbers.items())
-    rows = "" if verdict.offenders is None or verdict.offenders.is_empty() else f"; first: {verdict.offenders.row(0, named=True)}"
+    rows = (
+        ""
+        if verdict.offenders is None or verdict.offenders.is_empty()
+        else f"; first: {verdict.offenders.row(0, named=True)}"
+    )
     return f"{check.description}: broken ({found}{rows})"
 
 

@@ -52,7 +52,9 @@ def evaluate_between(rows: "pl.DataFrame", column: str, low: float, high: float)
 CHECKS = (
     Check("enough_rows", "At least 3,800 ZL rows on the full history", evaluate_enough_rows),
     Check("regime_present", "No row without a regime", evaluate_regime_present),
-    Check("prices_consistent", "No null price, every price above 0, high highest, low lowest", evaluate_consistent_prices),
+    Check(
+        "prices_consistent", "No null price, every price above 0, high highest, low lowest", evaluate_consistent_prices
+    ),
     Check("rsi_in_range", "RSI between 0 and 100", lambda rows: evaluate_between(rows, "rsi_14", 0, 100)),
     Check(
         "volatility_in_range",

@@ -132,10 +132,14 @@ def vendor_bars_checks(warehouse: dg.ResourceParam[Warehouse]):
     yield from evaluated(BARS_1D, BARS_1D_CHECKS, warehouse.read(f"SELECT * FROM {BARS_1D}"))
     hours = warehouse.read(f"SELECT symbol, ts_event, {', '.join(_LINEAGE)} FROM {BARS_1H}")
     yield from evaluated(BARS_1H, BARS_1H_CHECKS, hours)
-    yield from evaluated(QUARANTINE, QUARANTINE_CHECKS, warehouse.read(f"SELECT * FROM {QUARANTINE} ORDER BY quarantine_id"))
+    yield from evaluated(
+        QUARANTINE, QUARANTINE_CHECKS, warehouse.read(f"SELECT * FROM {QUARANTINE} ORDER BY quarantine_id")
+    )
 
 
 @dg.multi_asset_check(name="futures_sessions_1d_checks", specs=specs(SESSIONS, SESSIONS_CHECKS))
 def futures_sessions_1d_checks(warehouse: dg.ResourceParam[Warehouse]):
     """Check the sessions."""
-    yield from evaluated(SESSIONS, SESSIONS_CHECKS, warehouse.read(f"SELECT * FROM {SESSIONS} ORDER BY symbol, trade_date"))
+    yield from evaluated(
+        SESSIONS, SESSIONS_CHECKS, warehouse.read(f"SELECT * FROM {SESSIONS} ORDER BY symbol, trade_date")
+    )

@@ -23,7 +23,8 @@ def evaluate_v0_contiguous(weights: "pl.DataFrame") -> Verdict:
     v0 = weights.filter(pl.col("regime_set") == "v0").sort("start_date")
     seams = v0.with_columns(expected_start=pl.col("end_date").shift(1) + timedelta(days=1))
     broken = seams.filter(
-        (pl.col("start_date") != pl.col("expected_start")).fill_null(False) | (pl.col("end_date") < pl.col("start_date"))
+        (pl.col("start_date") != pl.col("expected_start")).fill_null(False)
+        | (pl.col("end_date") < pl.col("start_date"))
     ).select("regime", "start_date", "end_date", "expected_start")
     whole = v0.height == V0_REGIMES and v0["start_date"].min() == V0_START and v0["end_date"].max() == V0_END
     numbers = {"regimes": v0.height, "from": str(v0["start_date"].min()), "to": str(v0["end_date"].max())}
@@ -56,9 +57,7 @@ WEIGHTS_CHECKS = (
 CALENDAR_CHECKS = (Check("whole", "Every day from 1990-01-01 exactly once", evaluate_calendar_whole),)
 
 
-@dg.multi_asset_check(
-    name="regime_checks", specs=specs(WEIGHTS, WEIGHTS_CHECKS) + specs(CALENDAR, CALENDAR_CHECKS)
-)
+@dg.multi_asset_check(name="regime_checks", specs=specs(WEIGHTS, WEIGHTS_CHECKS) + specs(CALENDAR, CALENDAR_CHECKS))
 def regime_checks(warehouse: dg.ResourceParam[Warehouse]):
     """Check the regimes."""
     yield from evaluated(WEIGHTS, WEIGHTS_CHECKS, warehouse.read(f"SELECT * FROM {WEIGHTS}"))

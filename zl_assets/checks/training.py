@@ -100,7 +100,9 @@ def evaluate_frozen(frozen: "pl.DataFrame", view: "pl.DataFrame") -> Verdict:
 VIEW_CHECKS = (
     Check("enough_targets", "Enough rows with a target", lambda v, _s, h: evaluate_enough_targets(v, h)),
     Check("target_recomputed", "The target equals an independent recomputation", evaluate_target_recomputed),
-    Check("split_right", "Split at 2023-01-01, no train outcome in the test period", lambda v, _s, _h: evaluate_split(v)),
+    Check(
+        "split_right", "Split at 2023-01-01, no train outcome in the test period", lambda v, _s, _h: evaluate_split(v)
+    ),
     Check("no_null_target", "No training row without a target", lambda v, _s, h: evaluate_no_null_target(v, h)),
     Check("no_join", "The view's SQL holds no JOIN", lambda _v, _s, h: evaluate_no_join(view_sql(VIEW, h))),
 )

@@ -6,7 +6,7 @@ Belongs here: rules about a single vendor bar. How bars become trading sessions 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import polars as pl
 
@@ -19,7 +19,7 @@ DAILY = 35
 SIMULATED_PUBLISHER = 0
 """Publisher id of simulated bars; the vendor's ids start at 1, so a simulated file is recognised row by row."""
 
-EARLIEST = datetime(1990, 1, 1, tzinfo=timezone.utc)
+EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 
 VALUES = ("instrument_id", "open", "high", "low", "close", "volume")
 """What makes two bars of one symbol and period the same bar."""
@@ -82,7 +82,8 @@ def sort_out(bars: pl.DataFrame, now: datetime) -> SortedBars:
         .otherwise(pl.lit("databento")),
     )
     unwanted = marked["symbol"].is_in(list(NOT_FOLLOWED)) | (
-        marked["symbol"].is_in(list(INSTRUMENTS)) & marked["vendor_symbol"].str.contains(r"\.[cnv]\.\d+$").fill_null(False)
+        marked["symbol"].is_in(list(INSTRUMENTS))
+        & marked["vendor_symbol"].str.contains(r"\.[cnv]\.\d+$").fill_null(False)
         & ~marked["vendor_symbol"].str.ends_with(f".{ROLL_RULE}.0").fill_null(False)
     )
     unwanted = unwanted.fill_null(False)

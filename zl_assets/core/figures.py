@@ -51,7 +51,9 @@ def price_figure(sessions: pl.DataFrame) -> bytes:
         + rolls.encode(x="trade_date:T", y=alt.value(_HEIGHT - 4))
         + suspects.mark_point(shape="cross", color="#d62728", filled=True, size=50).encode(x="trade_date:T", y=price)
     )
-    title = titled("ZL close, regimes, rolls (blue ticks) and suspect sessions (red crosses)", simulated=bool(simulated))
+    title = titled(
+        "ZL close, regimes, rolls (blue ticks) and suspect sessions (red crosses)", simulated=bool(simulated)
+    )
     return _png(chart, title)
 
 

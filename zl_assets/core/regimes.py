@@ -46,25 +46,88 @@ _OLD = "Old market structure: kept for rare states, at the lowest weight"
 
 V0: tuple[Regime, ...] = (
     Regime("pre_trade_war", date(2010, 1, 1), date(2018, 2, 28), 100, "Before the US-China tariffs", "Baseline weight"),
-    Regime("trade_war", date(2018, 3, 1), date(2019, 12, 31), 300, "US-China tariffs on soybeans", "Policy moved prices"),
-    Regime("covid_crash", date(2020, 1, 1), date(2020, 5, 31), 200, "Demand collapse of early 2020", "Short crisis sample"),
+    Regime(
+        "trade_war", date(2018, 3, 1), date(2019, 12, 31), 300, "US-China tariffs on soybeans", "Policy moved prices"
+    ),
+    Regime(
+        "covid_crash", date(2020, 1, 1), date(2020, 5, 31), 200, "Demand collapse of early 2020", "Short crisis sample"
+    ),
     Regime("covid_recovery", date(2020, 6, 1), date(2020, 12, 31), 200, "Rebound of 2020", "Short recovery sample"),
-    Regime("inflation", date(2021, 1, 1), date(2022, 12, 31), 300, "Vegetable oil and energy inflation", "Record levels"),
-    Regime("trump_anticipation", date(2023, 1, 1), date(2025, 1, 19), 400, "Disinflation, biofuel growth, election", "Near past"),
-    Regime("trump_term", date(2025, 1, 20), date(2029, 12, 31), 600, "Tariff and biofuel policy of the second term", "Present"),
+    Regime(
+        "inflation", date(2021, 1, 1), date(2022, 12, 31), 300, "Vegetable oil and energy inflation", "Record levels"
+    ),
+    Regime(
+        "trump_anticipation",
+        date(2023, 1, 1),
+        date(2025, 1, 19),
+        400,
+        "Disinflation, biofuel growth, election",
+        "Near past",
+    ),
+    Regime(
+        "trump_term",
+        date(2025, 1, 20),
+        date(2029, 12, 31),
+        600,
+        "Tariff and biofuel policy of the second term",
+        "Present",
+    ),
 )
 
 RESEARCH: tuple[Regime, ...] = (
     Regime("historical_pre2000", date(1990, 1, 1), date(1999, 12, 31), 50, "The 1990s", _OLD),
     Regime("precrisis_2000_2007", date(2000, 1, 1), date(2007, 12, 31), 100, "Start of the biofuel era", _OLD),
-    Regime("financial_crisis_2008_2009", date(2008, 1, 1), date(2009, 12, 31), 500, "Boom, bust and credit crisis", "Crisis sample"),
-    Regime("qe_supercycle_2010_2014", date(2010, 1, 1), date(2013, 12, 31), 300, "Commodity supercycle under QE", "High price sample"),
-    Regime("commodity_crash_2014_2016", date(2014, 1, 1), date(2016, 12, 31), 400, "Fall of energy and crops", "Falling market sample"),
-    Regime("tradewar_2017_2019", date(2017, 1, 1), date(2019, 12, 31), 1500, "US-China trade war", "Closest precedent of tariffs"),
+    Regime(
+        "financial_crisis_2008_2009",
+        date(2008, 1, 1),
+        date(2009, 12, 31),
+        500,
+        "Boom, bust and credit crisis",
+        "Crisis sample",
+    ),
+    Regime(
+        "qe_supercycle_2010_2014",
+        date(2010, 1, 1),
+        date(2013, 12, 31),
+        300,
+        "Commodity supercycle under QE",
+        "High price sample",
+    ),
+    Regime(
+        "commodity_crash_2014_2016",
+        date(2014, 1, 1),
+        date(2016, 12, 31),
+        400,
+        "Fall of energy and crops",
+        "Falling market sample",
+    ),
+    Regime(
+        "tradewar_2017_2019",
+        date(2017, 1, 1),
+        date(2019, 12, 31),
+        1500,
+        "US-China trade war",
+        "Closest precedent of tariffs",
+    ),
     Regime("covid_2020_2021", date(2020, 1, 1), date(2020, 12, 31), 800, "Pandemic year", "Crisis sample"),
-    Regime("inflation_2021_2023", date(2021, 1, 1), date(2022, 12, 31), 1200, "Inflation and war in Ukraine", "Record levels"),
+    Regime(
+        "inflation_2021_2023",
+        date(2021, 1, 1),
+        date(2022, 12, 31),
+        1200,
+        "Inflation and war in Ukraine",
+        "Record levels",
+    ),
     Regime("trump_2023_2025", date(2023, 1, 1), date(2029, 12, 31), 5000, "Run-up to and second Trump term", "Present"),
-    Regime("structural_events", date(1990, 1, 1), date(2029, 12, 31), 2000, "Single structural events", "Overlay", is_overlay=True),
+    Regime(
+        "structural_events",
+        date(1990, 1, 1),
+        date(2029, 12, 31),
+        2000,
+        "Single structural events",
+        "Overlay",
+        is_overlay=True,
+    ),
     Regime("allhistory", date(1990, 1, 1), date(2029, 12, 31), 1000, "The whole history", "Overlay", is_overlay=True),
 )
 
@@ -118,7 +181,9 @@ def regime_weights(now: datetime) -> pl.DataFrame:
         for name, regimes in SETS.items()
         for r in regimes
     ]
-    names = "regime_set regime start_date end_date weight is_overlay description research_rationale assigned_on created_at"
+    names = (
+        "regime_set regime start_date end_date weight is_overlay description research_rationale assigned_on created_at"
+    )
     return pl.DataFrame(rows, schema=names.split(), orient="row")
 
 

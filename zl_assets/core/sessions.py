@@ -167,7 +167,11 @@ def _mark_suspects(sessions: pl.DataFrame) -> pl.DataFrame:
     """Add `is_suspect` and `suspect_reason`: thin wrong-month sessions, and bad prints that could not be cut out."""
     thin = (pl.col("volume") < THIN_SHARE * _usual("volume")).fill_null(False)
     reason = (
-        pl.when(thin).then(pl.lit("thin_wrong_month")).when(pl.col("is_bad_print")).then(pl.lit("bad_print")).otherwise(None)
+        pl.when(thin)
+        .then(pl.lit("thin_wrong_month"))
+        .when(pl.col("is_bad_print"))
+        .then(pl.lit("bad_print"))
+        .otherwise(None)
     )
     marked = sessions.sort("symbol", "trade_date").with_columns(suspect_reason=reason).drop("is_bad_print")
     return marked.with_columns(is_suspect=pl.col("suspect_reason").is_not_null())
@@ -198,11 +202,11 @@ def _mark_rolls(sessions: pl.DataFrame) -> pl.DataFrame:
 
 def missing_sessions(sessions: pl.DataFrame) -> pl.DataFrame:
     """Exchange sessions between a symbol's first and last one that have no row: symbol, trade_date, session_number."""
-    spans = sessions.group_by("symbol").agg(
-        first=pl.col("session_number").min(), last=pl.col("session_number").max()
-    )
-    expected = all_sessions().join(spans, on="symbol").filter(
-        pl.col("session_number").is_between(pl.col("first"), pl.col("last"))
+    spans = sessions.group_by("symbol").agg(first=pl.col("session_number").min(), last=pl.col("session_number").max())
+    expected = (
+        all_sessions()
+        .join(spans, on="symbol")
+        .filter(pl.col("session_number").is_between(pl.col("first"), pl.col("last")))
     )
     return (
         expected.join(sessions, on=["symbol", "session_number"], how="anti")

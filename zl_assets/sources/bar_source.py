@@ -40,7 +40,9 @@ class BarSource:
             return "databento"
         return "stored" if has_real_bars else "simulated"
 
-    def deliver(self, newest: Mapping[Schema, date], on_progress: Progress, *, has_real_bars: bool) -> VendorDelivery | None:
+    def deliver(
+        self, newest: Mapping[Schema, date], on_progress: Progress, *, has_real_bars: bool
+    ) -> VendorDelivery | None:
         """Bars that may be new.
 
         Args:

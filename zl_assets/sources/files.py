@@ -14,7 +14,18 @@ from zl_assets.core.bars import BAR_SCHEMA
 from zl_assets.errors import InputError, VendorFileError
 
 _SUFFIXES = (".csv", ".csv.zst", ".dbn", ".dbn.zst")
-_CSV_COLUMNS = ("ts_event", "rtype", "publisher_id", "instrument_id", "open", "high", "low", "close", "volume", "symbol")
+_CSV_COLUMNS = (
+    "ts_event",
+    "rtype",
+    "publisher_id",
+    "instrument_id",
+    "open",
+    "high",
+    "low",
+    "close",
+    "volume",
+    "symbol",
+)
 _PRICES = ("open", "high", "low", "close")
 _FIXED_POINT = 1e9
 _UNDEFINED_PRICE = 2**63 - 1
@@ -63,7 +74,9 @@ def read_directory(directory: Path, on_progress: Callable[[str], None] = lambda 
             read.append(path)
     if not frames:
         seen = "; ".join(f"{p.name}: {why}" for p, why in skipped.items())
-        raise VendorFileError(f"no vendor bars found{f' ({seen})' if seen else ''}", where=str(directory), action=_EXPECTED)
+        raise VendorFileError(
+            f"no vendor bars found{f' ({seen})' if seen else ''}", where=str(directory), action=_EXPECTED
+        )
     return VendorDelivery(pl.concat(frames), tuple(read), skipped)
 
 
@@ -85,7 +98,9 @@ def _read_csv(path: Path) -> pl.DataFrame | str:
             action="export with the vendor's own columns and symbols mapped (map_symbols)",
         )
     if text.is_empty():
-        raise VendorFileError("the file has a header and no bar", where=str(path), action="download it again, or remove it")
+        raise VendorFileError(
+            "the file has a header and no bar", where=str(path), action="download it again, or remove it"
+        )
     return _typed(text.select(_CSV_COLUMNS)).pipe(_with_provenance, path)
 
 
@@ -159,7 +174,12 @@ def _with_symbols(frame: pl.DataFrame, mappings: dict[str, list[dict[str, object
     """
     intervals = pl.DataFrame(
         [
-            {"vendor_symbol": symbol, "instrument_id": int(str(i["symbol"])), "from": i["start_date"], "to": i["end_date"]}
+            {
+                "vendor_symbol": symbol,
+                "instrument_id": int(str(i["symbol"])),
+                "from": i["start_date"],
+                "to": i["end_date"],
+            }
             for symbol, spans in mappings.items()
             for i in spans
             if str(i["symbol"]).isdigit()
@@ -168,7 +188,9 @@ def _with_symbols(frame: pl.DataFrame, mappings: dict[str, list[dict[str, object
     )
     day = pl.col("ts_event").dt.date()
     numbered = frame.with_row_index("row_number", offset=1)
-    named = numbered.join(intervals, on="instrument_id", how="inner").filter((day >= pl.col("from")) & (day < pl.col("to")))
+    named = numbered.join(intervals, on="instrument_id", how="inner").filter(
+        (day >= pl.col("from")) & (day < pl.col("to"))
+    )
     unnamed = numbered.join(named, on="row_number", how="anti").with_columns(
         vendor_symbol=pl.format("instrument {} without a symbol", "instrument_id")
     )

@@ -139,7 +139,9 @@ class StoredBars:
         return self.warehouse.read(f"SELECT symbol, ts_event, {', '.join(VALUES)} FROM {table} WHERE {where}")
 
     def _read(self, table: str, rtype: int) -> pl.DataFrame:
-        columns = f"symbol, ts_event, publisher_id, {', '.join(VALUES)}, vendor_symbol, source, source_file, provenance_uuid"
+        columns = (
+            f"symbol, ts_event, publisher_id, {', '.join(VALUES)}, vendor_symbol, source, source_file, provenance_uuid"
+        )
         rows = self.warehouse.read(f"SELECT {columns} FROM {table}")
         return rows.with_columns(
             rtype=pl.lit(rtype, dtype=pl.Int64),

@@ -93,7 +93,9 @@ class DuckDBWarehouse:
             try:
                 return connection.execute(to_duckdb(sql), params or None).pl()
             except (duckdb.CatalogException, duckdb.BinderException, duckdb.ParserException) as error:
-                raise QueryRefused(str(error).splitlines()[0], where=sql, action="zl status lists the tables") from error
+                raise QueryRefused(
+                    str(error).splitlines()[0], where=sql, action="zl status lists the tables"
+                ) from error
             except (duckdb.PermissionException, duckdb.InvalidInputException, duckdb.ConversionException) as error:
                 raise QueryRefused(str(error).splitlines()[0], where=sql, action="query stored tables only") from error
 

@@ -3,6 +3,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 import numpy as np
 import polars as pl
 import pytest
+
 from zl_assets.core.forecasts import (
     FORECAST_SCHEMA,
     QUANTILE_COLUMNS,
@@ -14,7 +15,6 @@ from zl_assets.core.horizons import HORIZONS
 from zl_assets.core.models.base import TrainedModel
 from zl_assets.core.models.lightgbm_model import train_and_evaluate
 from zl_assets.errors import InputError
-
 from zl_assets_tests.core.models.training_frames import planted_trend, random_walk, training_frame
 
 CREATED = datetime(2025, 8, 29, 20, 0, tzinfo=timezone(timedelta(hours=-5)))

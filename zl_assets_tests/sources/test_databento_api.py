@@ -12,6 +12,7 @@ from typing import Any
 
 import databento
 import pytest
+
 from zl_assets.core.instruments import INSTRUMENTS
 from zl_assets.errors import (
     ConfigurationError,
@@ -24,7 +25,6 @@ from zl_assets.errors import (
 )
 from zl_assets.sources import databento_api
 from zl_assets.sources.databento_api import ATTEMPTS, BACKOFF_S, download_new_bars
-
 from zl_assets_tests.sources.databento_server import (
     KEY,
     Answer,

@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+
 from zl_assets.core.exchange_calendar import LAST_DAY, sessions_of
 from zl_assets.core.instruments import INSTRUMENTS
 from zl_assets.errors import InputError

@@ -7,6 +7,7 @@ from datetime import date
 
 import numpy as np
 import pytest
+
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.sources.simulated import KAPPA, MEMORY, World, zl_closes
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+
 from zl_assets.core.evaluation.metrics import (
     QUANTILE_LEVELS,
     evaluate_returns,

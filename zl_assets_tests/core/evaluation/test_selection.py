@@ -1,6 +1,7 @@
 import numpy as np
 import polars as pl
 import pytest
+
 from zl_assets.core.evaluation.selection import beats_no_change, choose_champion, fold_errors
 from zl_assets.errors import InputError
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from zl_assets.core.evaluation.splits import MIN_FOLDS, Fold, PurgedWalkForward, plan_walk_forward
 from zl_assets.errors import ConfigurationError, InputError, NotEnoughHistory
 

@@ -1,9 +1,9 @@
 import polars as pl
 import pytest
+
 from zl_assets.core.models.base import STATIONARY_FEATURES, Forecaster, labelled_rows, require_columns
 from zl_assets.core.models.lightgbm_model import LightGBMForecaster
 from zl_assets.errors import InputError
-
 from zl_assets_tests.core.models.training_frames import random_walk, training_frame
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+
 from zl_assets.core.evaluation.metrics import evaluate_returns
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.core.models.base import STATIONARY_FEATURES, TrainedModel, labelled_rows
@@ -14,7 +15,6 @@ from zl_assets.core.models.lightgbm_model import (
     train_and_evaluate,
 )
 from zl_assets.errors import InputError, NotEnoughHistory
-
 from zl_assets_tests.core.models.training_frames import planted_trend, random_walk, training_frame
 
 WEEK = HORIZONS["1w"]
