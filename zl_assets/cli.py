@@ -10,13 +10,12 @@ import json
 import sys
 from collections.abc import Iterator
 from datetime import date, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from zl_assets.core.horizons import HORIZONS
+from zl_assets.core.horizons import HORIZONS, HorizonCode
 from zl_assets.errors import InputError, ZlError
 
 if TYPE_CHECKING:
@@ -36,38 +35,6 @@ HomeOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else there.")]
 
-Horizon = StrEnum("Horizon", [(code, code) for code in HORIZONS])
-HorizonOrAll = StrEnum("HorizonOrAll", [(code, code) for code in (*HORIZONS, "all")])
-
-
-class Surface(StrEnum):
-    """Feature surface."""
-
-    prod = "prod"
-    full = "full"
-
-
-class TableFormat(StrEnum):
-    """How `zl query` prints rows."""
-
-    table = "table"
-    json = "json"
-    csv = "csv"
-
-
-class FileFormat(StrEnum):
-    """How `zl export` writes files."""
-
-    parquet = "parquet"
-    csv = "csv"
-
-
-class World(StrEnum):
-    """Kind of simulated market."""
-
-    martingale = "martingale"
-    planted = "planted"
-
 
 @app.command()
 def run(
@@ -76,7 +43,7 @@ def run(
         Path | None, typer.Option(help="Directory of vendor files. Default: $ZL_DATA, else see README.")
     ] = None,
     horizon: Annotated[
-        list[Horizon] | None, typer.Option(help="Horizon to run; repeat for more. Default: all.")
+        list[HorizonCode] | None, typer.Option(help="Horizon to run; repeat for more. Default: all.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -84,7 +51,7 @@ def run(
     from zl_assets.automation.runner import run_graph
 
     settings = _settings(home=home, data=data)
-    codes = [h for h in HORIZONS if not horizon or h in {str(x.value) for x in horizon}]
+    codes = [h for h in HORIZONS if not horizon or h in horizon]
     with _progress(quiet=False) as report:
         outcome = run_graph(settings, codes, report)
     rows = _latest(settings, codes)
@@ -115,16 +82,18 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
 def query(
     sql: Annotated[str, typer.Argument(help="One SELECT in BigQuery's dialect.")],
     home: HomeOption = None,
-    output: Annotated[TableFormat, typer.Option("--format", help="How to print the rows.")] = TableFormat.table,
+    output: Annotated[
+        Literal["table", "json", "csv"], typer.Option("--format", help="How to print the rows.")
+    ] = "table",
 ) -> None:
     """Read the warehouse with one SELECT."""
     from zl_assets.build import build_warehouse
     from zl_assets.warehouse.dialect import single_select
 
     rows = build_warehouse(_settings(home=home)).read(single_select(sql))
-    if output is TableFormat.json:
+    if output == "json":
         print(json.dumps(rows.to_dicts(), default=_plain))
-    elif output is TableFormat.csv:
+    elif output == "csv":
         print(_flat(rows).write_csv(), end="")
     else:
         _print_rows("", rows.to_dicts(), columns=rows.columns)
@@ -133,15 +102,15 @@ def query(
 @app.command()
 def export(
     home: HomeOption = None,
-    horizon: Annotated[HorizonOrAll, typer.Option(help="Horizon to export.")] = HorizonOrAll("all"),
-    surface: Annotated[Surface, typer.Option(help="Feature surface.")] = Surface.prod,
-    output: Annotated[FileFormat, typer.Option("--format", help="File format.")] = FileFormat.parquet,
+    horizon: Annotated[HorizonCode | Literal["all"], typer.Option(help="Horizon to export.")] = "all",
+    surface: Annotated[Literal["prod", "full"], typer.Option(help="Feature surface.")] = "prod",
+    output: Annotated[Literal["parquet", "csv"], typer.Option("--format", help="File format.")] = "parquet",
 ) -> None:
     """Write the training tables to files under the home's exports/."""
     from zl_assets.automation.export import export_training_tables
 
-    codes = list(HORIZONS) if horizon.value == "all" else [str(horizon.value)]
-    for path in export_training_tables(_settings(home=home), codes, str(surface.value), str(output.value)):
+    codes = list(HORIZONS) if horizon == "all" else [horizon]
+    for path in export_training_tables(_settings(home=home), codes, surface, output):
         print(path)
 
 
@@ -150,7 +119,7 @@ def simulate(
     directory: Annotated[Path, typer.Argument(help="Directory to write; must be new, empty or an earlier simulation.")],
     world: Annotated[
         World, typer.Option(help="martingale: nothing to predict; planted: a documented signal.")
-    ] = World.martingale,
+    ] = "martingale",
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same market.")] = 7,
     start: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First day.")] = datetime(2010, 6, 6),  # noqa: DTZ001
     end: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day. Default: yesterday.")] = None,
@@ -161,8 +130,8 @@ def simulate(
 
     last = end.date() if end else yesterday()
     with _progress(quiet=False) as report:
-        market = write(directory, world=world.value, seed=seed, start=start.date(), end=last, on_progress=report)
-    _say(f"SIMULATED market ({world.value}, seed {seed}): {len(market.files)} files")
+        market = write(directory, world=world, seed=seed, start=start.date(), end=last, on_progress=report)
+    _say(f"SIMULATED market ({world}, seed {seed}): {len(market.files)} files")
     print(directory)
 
 
@@ -236,9 +205,13 @@ def _print_forecasts(rows: pl.DataFrame) -> None:
             f"{row['predicted_price']:.2f}",
             f"{row['q10']:.2f} to {row['q90']:.2f}",
             row["model"],
-            f"{row['candidate_mae']:.4f} / {row['no_change_mae']:.4f} = {row['candidate_mae'] / row['no_change_mae']:.2f}",
+            _ratio(row["candidate_mae"], row["no_change_mae"]),
         )
     _console().print(table)
+
+
+def _ratio(error: float, of: float) -> str:
+    return f"{error:.4f} / {of:.4f} = {error / of:.2f}"
 
 
 def _print_rows(title: str, rows: list[dict[str, Any]], columns: list[str] | None = None) -> None:

@@ -1,0 +1,1 @@
+"""Running the graph: jobs, the in-process runner, status, export, the UI."""

@@ -159,5 +159,5 @@ def _check_failure(failed: Sequence[FailedCheck], error: Exception) -> Exception
     return CheckFailed(
         f"{len(blocking)} blocking check{'s' if len(blocking) > 1 else ''} failed",
         where=told,
-        action="nothing after it was built; `zl status` lists every check, raw_intelligence.quarantine the rejected rows",
+        action="nothing after it was built; see `zl status` and the table raw_intelligence.quarantine",
     )

@@ -1,0 +1,1 @@
+"""The rules that stored data must keep, one module a stage."""

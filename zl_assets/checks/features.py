@@ -1,5 +1,6 @@
 """Checks of the feature matrix."""
 
+from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -19,18 +20,31 @@ COMPLETE_SHARE = 0.99
 MAX_VOLATILITY = 0.5
 
 
+@dataclass(frozen=True)
+class Span:
+    """How much history rows cover: the exchange sessions from first to last, and whether that is the full history."""
+
+    sessions: int
+    is_full_history: bool
+
+
+def span_of(rows: "pl.DataFrame") -> Span:
+    """The span of rows with `data_date` and `session_number`; nothing where there is no row."""
+    if rows.is_empty():
+        return Span(0, False)
+    numbers = rows["session_number"].to_numpy()
+    days: list[date] = rows["data_date"].to_list()
+    return Span(int(numbers.max() - numbers.min()) + 1, min(days) <= FULL_HISTORY[0] and max(days) >= FULL_HISTORY[1])
+
+
 def evaluate_enough_rows(rows: "pl.DataFrame") -> Verdict:
     """At least 3,800 ZL rows on the full history; on a shorter one, 99 % of the exchange sessions it spans."""
     import polars as pl
 
     zl = rows.filter(pl.col("symbol") == "ZL")
-    if zl.is_empty():
-        return Verdict(False, {"zl_rows": 0})
-    first, last = zl["data_date"].min(), zl["data_date"].max()
-    spanned = zl["session_number"].max() - zl["session_number"].min() + 1  # pyright: ignore[reportOperatorIssue]
-    full = first <= FULL_HISTORY[0] and last >= FULL_HISTORY[1]  # pyright: ignore[reportOperatorIssue]
-    needed = FULL_HISTORY_ROWS if full else int(COMPLETE_SHARE * spanned)
-    return Verdict(zl.height >= needed, {"zl_rows": zl.height, "needed": needed, "sessions_spanned": spanned})
+    span = span_of(zl)
+    needed = FULL_HISTORY_ROWS if span.is_full_history else max(1, int(COMPLETE_SHARE * span.sessions))
+    return Verdict(zl.height >= needed, {"zl_rows": zl.height, "needed": needed, "sessions_spanned": span.sessions})
 
 
 def evaluate_regime_present(rows: "pl.DataFrame") -> Verdict:

@@ -1,5 +1,6 @@
 """Checks of the forecasts and the published row of each horizon."""
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -27,7 +28,7 @@ def evaluate_quantiles_ordered(rows: "pl.DataFrame") -> Verdict:
     """Quantiles rise, and every price of a forecast is positive and finite."""
     import polars as pl
 
-    falls = pl.any_horizontal(pl.col(a) > pl.col(b) for a, b in zip(_QUANTILES, _QUANTILES[1:], strict=False))
+    falls = pl.any_horizontal(pl.col(a) > pl.col(b) for a, b in pairwise(_QUANTILES))
     prices = [pl.col(c) for c in (*_QUANTILES, "current_price", "predicted_price")]
     unsound = pl.any_horizontal(~p.is_finite() | (p <= 0) for p in prices)
     return no_offender(rows.filter((falls | unsound).fill_null(True)), rows=rows.height)

@@ -8,7 +8,7 @@ import dagster as dg
 from zl_assets.assets.market_data import SESSIONS
 from zl_assets.assets.training import TABLE, VIEW, table_name, view_name
 from zl_assets.checks.common import Check, Verdict, evaluated, no_offender, specs
-from zl_assets.checks.features import COMPLETE_SHARE, FULL_HISTORY
+from zl_assets.checks.features import COMPLETE_SHARE, span_of
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.partitions import HORIZON_PARTITIONS
 from zl_assets.warehouse.base import Warehouse
@@ -29,11 +29,9 @@ def evaluate_enough_targets(view: "pl.DataFrame", horizon: str) -> Verdict:
 
     labelled = view.filter(pl.col(f"target_{horizon}").is_not_null()).height
     sessions = HORIZONS[horizon].sessions
-    first, last = view["data_date"].min(), view["data_date"].max()
-    full = first is not None and first <= FULL_HISTORY[0] and last >= FULL_HISTORY[1]  # pyright: ignore[reportOperatorIssue]
-    spanned = view["session_number"].max() - view["session_number"].min() + 1 if view.height else 0  # pyright: ignore[reportOperatorIssue]
+    span = span_of(view)
     full_need = FULL_HISTORY_TARGETS - max(0, sessions - HORIZONS["1m"].sessions)
-    needed = full_need if full else max(1, int(COMPLETE_SHARE * spanned) - sessions)
+    needed = full_need if span.is_full_history else max(1, int(COMPLETE_SHARE * span.sessions) - sessions)
     return Verdict(labelled >= needed, {"rows_with_target": labelled, "needed": needed})
 
 

@@ -7,7 +7,7 @@ Times of day belong here too: the first hour of the evening session and the mome
 from __future__ import annotations
 
 from bisect import bisect_left
-from datetime import date, time
+from datetime import date, datetime, time
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -54,9 +54,10 @@ SETTLEMENT = time(13, 20)
 @cache
 def sessions_of(market: Market) -> tuple[date, ...]:
     """Trade dates of a market from FIRST_DAY to LAST_DAY, ascending."""
-    import pandas_market_calendars as mcal
+    import pandas_market_calendars as mcal  # pyright: ignore[reportMissingTypeStubs]
 
-    days = mcal.get_calendar(_CALENDAR_OF_MARKET[market]).valid_days(FIRST_DAY.isoformat(), LAST_DAY.isoformat())
+    calendar = mcal.get_calendar(_CALENDAR_OF_MARKET[market])
+    days: list[datetime] = list(calendar.valid_days(FIRST_DAY.isoformat(), LAST_DAY.isoformat()))
     return tuple(sorted({d.date() for d in days} | set(_WRONGLY_CLOSED.get(market, ()))))
 
 

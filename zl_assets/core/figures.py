@@ -104,11 +104,11 @@ def importance_figure(importance: pl.DataFrame, horizon: str, *, simulated: bool
     return _png(chart, titled(f"What the {horizon} model looks at", simulated=simulated))
 
 
-def _png(chart: alt.Chart | alt.LayerChart, title: str) -> bytes:
+def _png(chart: alt.Chart | alt.LayerChart | alt.FacetChart, title: str) -> bytes:
     import altair as alt
     import vl_convert as vlc
 
     sized = chart.properties(width=_WIDTH, height=_HEIGHT, title=title)
     # The limit of 5,000 rows protects web pages; a PNG holds no data.
-    with alt.data_transformers.disable_max_rows():
+    with alt.data_transformers.disable_max_rows():  # pyright: ignore[reportUnknownMemberType]
         return vlc.vegalite_to_png(sized.to_json(), scale=_SCALE)

@@ -117,16 +117,10 @@ NOT_FOLLOWED: frozenset[str] = frozenset(
         "ZR",
     ]
 )
-"""Products of the same venue that batch files may carry and that no feature reads: skipped and counted, not rejected."""
+"""Products of the same venue that batch files may carry and no feature reads: skipped and counted, not rejected."""
 
 MATRIX_SYMBOLS: tuple[str, ...] = ("ZL",)
 """Instruments that get rows in the feature matrix."""
 
 ROLL_RULE = "v"
 """Continuous contract in use: v = front by volume, the only rule the bar history was collected with."""
-
-
-def root_of(vendor_symbol: str) -> str | None:
-    """Root of a continuous vendor symbol of the roll rule in use, e.g. ``ZL.v.0`` -> ``ZL``; None for any other symbol."""
-    root, _, rule = vendor_symbol.partition(".")
-    return root if rule == f"{ROLL_RULE}.0" else None

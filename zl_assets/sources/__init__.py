@@ -1,0 +1,1 @@
+"""Where bars come from; every source ends in vendor files."""

@@ -48,7 +48,9 @@ class StoredBars:
         """UTC day of the newest stored ZL bar of the vendor, by the vendor's schema; a kind without a bar is absent."""
         day = "SELECT CAST(MAX(ts_event) AS DATE) AS newest FROM {} WHERE symbol = 'ZL' AND source = 'databento'"
         kinds: dict[Schema, str] = {"ohlcv-1d": _DAILY, "ohlcv-1h": _HOURLY}
-        found = {kind: self.warehouse.read(day.format(table))["newest"].item() for kind, table in kinds.items()}
+        found: dict[Schema, date | None] = {
+            kind: self.warehouse.read(day.format(table))["newest"].item() for kind, table in kinds.items()
+        }
         return {kind: newest for kind, newest in found.items() if newest is not None}
 
     def daily(self) -> pl.DataFrame:

@@ -1,4 +1,7 @@
-"""What every store can do. SQL is BigQuery's dialect on every engine; values are bound, names come from the contracts."""
+"""What every store can do.
+
+SQL is BigQuery's dialect on every engine; values are bound, names come from the contracts.
+"""
 
 from __future__ import annotations
 

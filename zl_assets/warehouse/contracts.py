@@ -91,7 +91,7 @@ class Contract:
         if missing or unknown:
             self._broken(f"missing columns {missing}, unknown columns {unknown}")
         try:
-            cast = frame.select(names).cast(dict(self.polars_schema()))
+            cast = frame.select(names).cast(self.polars_schema())
         except pl.exceptions.PolarsError as error:
             raise ContractBroken(f"a column does not fit its type: {error}", where=self.name) from error
         for column in self.columns:
@@ -193,7 +193,7 @@ def _column(definition: exp.ColumnDef) -> Column:
     )
 
 
-def _description(properties: list[exp.Expression]) -> str:
+def _description(properties: list[exp.Property]) -> str:
     return next((p.args["value"].name for p in properties if p.name == "description"), "")
 
 

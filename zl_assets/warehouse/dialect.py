@@ -32,18 +32,18 @@ def single_select(sql: str) -> str:
     """
     import sqlglot
     from sqlglot import exp
+    from sqlglot.errors import SqlglotError
 
     advice = "zl query takes one SELECT in BigQuery's dialect, e.g. SELECT * FROM predictions.vw_zl_1m_latest"
     try:
         statements = [s for s in sqlglot.parse(sql, dialect="bigquery") if s is not None]
-    except sqlglot.errors.SqlglotError as error:
+    except SqlglotError as error:
         raise QueryRefused(f"not valid SQL: {str(error).splitlines()[0]}", where=sql, action=advice) from error
-    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
+    selects = (exp.Select, exp.SetOperation, exp.Subquery)
+    if len(statements) != 1 or not isinstance(statements[0], selects):
         kinds = ", ".join(type(s).__name__.upper() for s in statements) or "nothing"
         raise QueryRefused(f"refused: got {kinds}, not one SELECT", where=sql, action=advice)
-    if any(statements[0].find_all(exp.DDL, exp.DML, exp.Command, exp.Into)) and not isinstance(
-        statements[0], exp.Select | exp.SetOperation | exp.Subquery
-    ):
+    if any(statements[0].find_all(exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Create, exp.Drop, exp.Into)):
         raise QueryRefused("refused: the query writes", where=sql, action=advice)
     return sql
 

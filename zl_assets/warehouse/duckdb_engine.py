@@ -152,7 +152,7 @@ class DuckDBWarehouse:
     def _locked(self, message: str) -> WarehouseLocked:
         holder = re.search(r"held in (.+?\(PID \d+\))", message)
         return WarehouseLocked(
-            f"the warehouse is held by another process, {holder[1] if holder else 'unnamed'}, for over {self.lock_timeout:g} s",
+            f"another process, {holder[1] if holder else 'unnamed'}, has held the warehouse for {self.lock_timeout:g} s",
             where=str(self.path),
             action="wait for it to end or stop it, then run again; nothing was changed",
         )
