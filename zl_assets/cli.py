@@ -118,7 +118,8 @@ def export(
 def simulate(
     directory: Annotated[Path, typer.Argument(help="Directory to write; must be new, empty or an earlier simulation.")],
     world: Annotated[
-        World, typer.Option(help="martingale: nothing to predict; planted: a documented signal.")
+        Literal["martingale", "planted"],
+        typer.Option(help="martingale: nothing to predict; planted: a documented signal."),
     ] = "martingale",
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same market.")] = 7,
     start: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First day.")] = datetime(2010, 6, 6),  # noqa: DTZ001

@@ -150,9 +150,10 @@ class DuckDBWarehouse:
                 time.sleep(_POLL_SECONDS)
 
     def _locked(self, message: str) -> WarehouseLocked:
-        holder = re.search(r"held in (.+?\(PID \d+\))", message)
+        found = re.search(r"held in (.+?\(PID \d+\))", message)
+        holder = found[1] if found else "unnamed"
         return WarehouseLocked(
-            f"another process, {holder[1] if holder else 'unnamed'}, has held the warehouse for {self.lock_timeout:g} s",
+            f"another process, {holder}, has held the warehouse for {self.lock_timeout:g} s",
             where=str(self.path),
             action="wait for it to end or stop it, then run again; nothing was changed",
         )
