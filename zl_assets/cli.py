@@ -36,6 +36,17 @@ HomeOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else there.")]
 
 
+_CODES = f"[{'|'.join(HORIZONS)}]"
+
+
+def _known(codes: list[str] | None) -> list[str]:
+    """Horizon codes from the command line, each one checked."""
+    for code in codes or []:
+        if code not in HORIZONS:
+            raise typer.BadParameter(f"{code!r} is not one of {', '.join(HORIZONS)}")
+    return codes or []
+
+
 @app.command()
 def run(
     home: HomeOption = None,
@@ -43,7 +54,8 @@ def run(
         Path | None, typer.Option(help="Directory of vendor files. Default: $ZL_DATA, else see README.")
     ] = None,
     horizon: Annotated[
-        list[HorizonCode] | None, typer.Option(help="Horizon to run; repeat for more. Default: all.")
+        list[str] | None,
+        typer.Option(help="Horizon to run; repeat for more. Default: all.", metavar=_CODES, callback=_known),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
