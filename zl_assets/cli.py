@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from zl_assets.core.horizons import HORIZONS, HorizonCode
+from zl_assets.core.horizons import HORIZONS
 from zl_assets.errors import InputError, ZlError
 
 if TYPE_CHECKING:
@@ -45,6 +45,11 @@ def _known(codes: list[str] | None) -> list[str]:
         if code not in HORIZONS:
             raise typer.BadParameter(f"{code!r} is not one of {', '.join(HORIZONS)}")
     return codes or []
+
+
+def _known_or_all(code: str) -> str:
+    """A horizon code from the command line, checked, or `all`."""
+    return code if code == "all" else _known([code])[0]
 
 
 @app.command()
@@ -114,7 +119,9 @@ def query(
 @app.command()
 def export(
     home: HomeOption = None,
-    horizon: Annotated[HorizonCode | Literal["all"], typer.Option(help="Horizon to export.")] = "all",
+    horizon: Annotated[
+        str, typer.Option(help="Horizon to export.", metavar=f"{_CODES[:-1]}|all]", callback=_known_or_all)
+    ] = "all",
     surface: Annotated[Literal["prod", "full"], typer.Option(help="Feature surface.")] = "prod",
     output: Annotated[Literal["parquet", "csv"], typer.Option("--format", help="File format.")] = "parquet",
 ) -> None:

@@ -1,9 +1,6 @@
 """The five forecast horizons, counted in exchange sessions. The only place where they are listed."""
 
 from dataclasses import dataclass
-from typing import Literal
-
-HorizonCode = Literal["1w", "1m", "3m", "6m", "12m"]
 
 
 @dataclass(frozen=True)
