@@ -11,8 +11,8 @@ from zl_assets.core.regimes import V0
 if TYPE_CHECKING:
     import altair as alt
 
-_WIDTH, _HEIGHT = 860, 320
-_SCALE = 1.2
+_WIDTH, _HEIGHT = 900, 320
+_SCALE = 1.0
 
 
 def titled(text: str, *, simulated: bool) -> str:
@@ -75,7 +75,7 @@ def out_of_fold_figure(oof: pl.DataFrame, horizon: str, *, simulated: bool) -> b
         alt.Chart(long)
         .mark_line(size=1)
         .encode(
-            x=alt.X("data_date:T", title="forecast made after"),
+            x=alt.X("data_date:T", title="forecast made after", axis=alt.Axis(format="%Y", tickCount="year")),
             y=alt.Y("return:Q", axis=alt.Axis(format="%"), title=f"return over {horizon}"),
             color=alt.Color("series:N", scale=colours, title=None),
         )

@@ -6,6 +6,7 @@ The statements are in BigQuery's dialect; a `{horizon}` in a table's name makes 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,6 @@ from zl_assets.errors import ContractBroken
 
 if TYPE_CHECKING:
     import polars as pl
-    from sqlglot import exp
 
 BOOKKEEPING = frozenset({"ingestion_ts", "ingest_timestamp", "created_at", "provenance_uuid", "source_file"})
 """Columns that say how a row got here. A row that differs in these alone is unchanged and is not rewritten."""
@@ -24,6 +24,20 @@ BOOKKEEPING = frozenset({"ingestion_ts", "ingest_timestamp", "created_at", "prov
 OUR_DATASETS = ("market_data", "raw_intelligence", "features", "training", "predictions", "monitoring", "archive")
 FOREIGN_DATASETS = ("vegas_intelligence", "yahoo_finance_comprehensive")
 """Datasets that belong to others: reported, never written."""
+
+_DESCRIPTION = r'OPTIONS \(description = "(?P<description>[^"\\]*)"\)'
+_REQUIRED = r"(?P<required> NOT NULL)?"
+_STATEMENT = re.compile(
+    r"CREATE TABLE IF NOT EXISTS (?P<name>\w+\.\w+) \(\n"
+    r"(?P<columns>(?:.+\n)+)"
+    r"  PRIMARY KEY \((?P<keys>\w+(?:, \w+)*)\) NOT ENFORCED\n\)\n"
+    r"(?:PARTITION BY (?:\w+\()?(?P<partition>\w+).*\n)?"
+    r"(?:CLUSTER BY .+\n)?" + _DESCRIPTION + r";?\s*"
+)
+_COLUMN = re.compile(rf" +(?P<name>\w+) (?P<type>[A-Z0-9]+){_REQUIRED} {_DESCRIPTION},?")
+_STRUCT_OPENS = re.compile(r"  (?P<name>\w+) STRUCT<")
+_STRUCT_CLOSES = re.compile(rf"  >{_REQUIRED} {_DESCRIPTION},?")
+_FORM = "write it as the other files under sql/tables: one described column a line, then the key"
 
 
 @dataclass(frozen=True)
@@ -158,43 +172,37 @@ def _per_horizon(text: str) -> list[str]:
 
 
 def _parse(ddl: str) -> Contract:
-    import sqlglot
-    from sqlglot import exp
-
-    statement = sqlglot.parse_one(ddl, dialect="bigquery")
-    table = statement.find(exp.Table)
-    key = statement.find(exp.PrimaryKey)
-    partition = statement.find(exp.PartitionedByProperty)
-    partitioned = partition.find(exp.Column) if partition else None
-    assert table is not None
+    """The contract of one statement. It has one form, so no SQL parser is loaded to read it: the import stays cheap."""
+    statement = _STATEMENT.fullmatch(ddl)
+    if statement is None:
+        raise ContractBroken("not in the form of a contract", where=ddl[:80], action=_FORM)
     return Contract(
-        name=f"{table.db}.{table.name}",
-        description=_description(statement.args["properties"].expressions),
-        columns=tuple(_column(c) for c in statement.this.expressions if isinstance(c, exp.ColumnDef)),
-        keys=tuple(identifier.name for identifier in key.expressions) if key else (),
-        partition_column=partitioned.name if partitioned else None,
+        name=statement["name"],
+        description=statement["description"],
+        columns=_columns(statement["columns"].splitlines(), statement["name"]),
+        keys=tuple(statement["keys"].split(", ")),
+        partition_column=statement["partition"],
         ddl=ddl,
     )
 
 
-def _column(definition: exp.ColumnDef) -> Column:
-    from sqlglot import exp
-
-    kinds = [c.args["kind"] for c in definition.args.get("constraints") or []]
-    options = [p for k in kinds if isinstance(k, exp.Properties) for p in k.expressions]
-    data_type = definition.args["kind"]
-    fields = tuple(_column(f) for f in data_type.expressions if isinstance(f, exp.ColumnDef))
-    return Column(
-        name=definition.name,
-        type="STRUCT" if fields else data_type.sql("bigquery"),
-        description=_description(options),
-        nullable=not any(isinstance(k, exp.NotNullColumnConstraint) for k in kinds),
-        fields=fields,
-    )
-
-
-def _description(properties: list[exp.Property]) -> str:
-    return next((p.args["value"].name for p in properties if p.name == "description"), "")
+def _columns(lines: list[str], table: str) -> tuple[Column, ...]:
+    columns: list[Column] = []
+    fields: list[Column] = []
+    struct: str | None = None
+    for line in lines:
+        if opening := _STRUCT_OPENS.fullmatch(line):
+            struct, fields = opening["name"], []
+        elif (closing := _STRUCT_CLOSES.fullmatch(line)) and struct:
+            required, description = closing["required"], closing["description"]
+            columns.append(Column(struct, "STRUCT", description, not required, tuple(fields)))
+            struct = None
+        elif found := _COLUMN.fullmatch(line):
+            column = Column(found["name"], found["type"], found["description"], not found["required"])
+            (fields if struct else columns).append(column)
+        else:
+            raise ContractBroken("not in the form of a column", where=f"{table}: {line.strip()}", action=_FORM)
+    return tuple(columns)
 
 
 def _polars_type(column: Column) -> pl.DataType:
