@@ -1,0 +1,55 @@
+"""The whole chain from closes to champion on simulated markets: none to be found, and one that must be found."""
+
+from datetime import date
+
+import polars as pl
+import pytest
+
+from zl_assets.core.evaluation.selection import choose_champion
+from zl_assets.core.exchange_calendar import session_frame
+from zl_assets.core.features.technical import with_technical
+from zl_assets.core.horizons import HORIZONS
+from zl_assets.core.models.base import TrainedModel
+from zl_assets.core.models.lightgbm_model import train_and_evaluate
+from zl_assets.sources.simulated import World, zl_closes
+
+SEEDS = range(200, 206)
+
+
+def trained_on(world: World, horizon: str) -> list[TrainedModel]:
+    """One trained model per seed of a world; targets by plain row shifts, as simulated sessions have no hole."""
+    sessions, closes = zl_closes(world, list(SEEDS), date(2010, 6, 6), date(2022, 12, 31))
+    ahead = HORIZONS[horizon].sessions
+    days = pl.DataFrame({"trade_date": sessions}).join(session_frame("grains"), on="trade_date", how="left")
+    models: list[TrainedModel] = []
+    for column in closes.T:
+        priced = days.with_columns(symbol=pl.lit("ZL"), close=pl.Series(column))
+        frame = with_technical(priced).with_columns(
+            data_date=pl.col("trade_date"),
+            target=pl.col("close").shift(-ahead) / pl.col("close") - 1,
+            target_date=pl.col("trade_date").shift(-ahead),
+            usable=True,
+            is_suspect=False,
+            sample_weight=100,
+            regime_name=pl.lit("simulated"),
+            split=pl.lit("train"),
+        )
+        models.append(train_and_evaluate(frame.filter(pl.col("ma_63").is_not_null()), HORIZONS[horizon]))
+    return models
+
+
+@pytest.mark.parametrize("horizon", ["1w", "1m"])
+def test_nothing_is_found_where_there_is_nothing_to_find(horizon: str) -> None:
+    champions = [choose_champion(m.oof, HORIZONS[horizon].sessions).model for m in trained_on("martingale", horizon)]
+    # The one-standard-error rule lets about one in six through where model and no-change were equally good.
+    assert champions.count("lightgbm") <= 1, champions
+
+
+@pytest.mark.parametrize("horizon", ["1w", "1m"])
+def test_a_planted_signal_is_found_and_leads_the_drivers(horizon: str) -> None:
+    models = trained_on("planted", horizon)
+    champions = [choose_champion(m.oof, HORIZONS[horizon].sessions).model for m in models]
+    assert champions.count("lightgbm") >= len(champions) - 1, champions
+    # The rule is written in return_21d. RSI carries nearly the same information, as both sum up the last month's moves.
+    leaders = {m.feature_importance["feature"][0] for m in models}
+    assert leaders <= {"return_21d", "rsi_14"}, leaders
