@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from zl_assets.warehouse.contracts import Column, Contract, contract
+from zl_assets.partitions import HORIZON_PARTITIONS
+from zl_assets.warehouse.contracts import Column, Contract, contracts
 
 if TYPE_CHECKING:
     from zl_assets.warehouse.base import MergeResult
 
 OWNERS = ["team:zl"]
+CODE_VERSION = "1"
 WAREHOUSE_POOL = "warehouse"
+"""Steps that write the embedded warehouse take turns."""
 
 
 def utc_now() -> datetime:
@@ -23,10 +26,29 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def described(table: str) -> dict[str, Any]:
-    """Description and definition metadata of an asset that holds a table, from the table's contract."""
-    promised = contract(table)
-    return {"description": promised.description, "metadata": {"dagster/column_schema": column_schema(promised)}}
+def node(
+    table: str, *, group: str, kind: str, description: str | None = None, per_horizon: bool = False
+) -> dict[str, Any]:
+    """What every asset says about itself, as arguments of the decorator.
+
+    Args:
+        table: ``dataset.table``, which becomes the key; description and columns come from its contract, if it has one.
+        group: the stage.
+        kind: what makes it, shown as an icon.
+        description: for assets without a contract of that name.
+        per_horizon: whether it has a partition per horizon.
+    """
+    promised = contracts().get(table)
+    said = {
+        "key": table.split("."),
+        "group_name": group,
+        "owners": OWNERS,
+        "kinds": {kind},
+        "code_version": CODE_VERSION,
+        "description": promised.description if promised else description,
+    }
+    columns = {"metadata": {"dagster/column_schema": column_schema(promised)}} if promised else {}
+    return {**said, **columns, **({"partitions_def": HORIZON_PARTITIONS} if per_horizon else {})}
 
 
 def column_schema(promised: Contract) -> dg.TableSchema:

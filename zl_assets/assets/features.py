@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from zl_assets.assets.common import OWNERS, WAREHOUSE_POOL, described, merged, utc_now
+from zl_assets.assets.common import WAREHOUSE_POOL, merged, node, utc_now
 from zl_assets.assets.market_data import SESSIONS
 from zl_assets.assets.regimes import WEIGHTS
 from zl_assets.warehouse.base import Warehouse
@@ -12,14 +12,9 @@ MATRIX = "features.daily_ml_matrix"
 
 
 @dg.asset(
-    key=MATRIX.split("."),
+    **node(MATRIX, group="features", kind="polars"),
     deps=[SESSIONS.split("."), WEIGHTS.split(".")],
-    group_name="features",
-    owners=OWNERS,
-    kinds={"polars"},
-    code_version="1",
     pool=WAREHOUSE_POOL,
-    **described(MATRIX),
 )
 def daily_ml_matrix(warehouse: dg.ResourceParam[Warehouse]):
     """Build every row of the matrix and merge what changed."""

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from zl_assets.assets.common import OWNERS, WAREHOUSE_POOL, counts, described, merged, picture, utc_now
+from zl_assets.assets.common import WAREHOUSE_POOL, counts, merged, node, picture, utc_now
 from zl_assets.sources.bar_source import BarSource
 from zl_assets.warehouse.base import Warehouse
 
@@ -12,17 +12,14 @@ SESSIONS = "market_data.futures_sessions_1d"
 QUARANTINE = "raw_intelligence.quarantine"
 
 
-def _spec(table: str) -> dg.AssetSpec:
-    return dg.AssetSpec(
-        table.split("."), group_name="raw", owners=OWNERS, kinds={"databento"}, code_version="1", **described(table)
-    )
+def _spec(table: str, kind: str) -> dg.AssetSpec:
+    return dg.AssetSpec(**node(table, group="raw", kind=kind))
 
 
 @dg.multi_asset(
-    specs=[_spec(BARS_1D), _spec(BARS_1H), _spec(QUARANTINE)],
+    specs=[_spec(BARS_1D, "databento"), _spec(BARS_1H, "databento"), _spec(QUARANTINE, "polars")],
     name="vendor_bars",
     pool=WAREHOUSE_POOL,
-    retry_policy=None,
 )
 def vendor_bars(
     context: dg.AssetExecutionContext,
@@ -38,13 +35,15 @@ def vendor_bars(
     real = stored.has_real_bars()
     delivery = bar_source.deliver(stored.newest(), context.log.info, has_real_bars=real)
     outcome = stored.store(rules.sort_out(delivery.bars, now) if delivery else None, now)
-    files = {p.name: 1 for p in delivery.files} if delivery else {}
     yield dg.MaterializeResult(
         asset_key=BARS_1D.split("."),
         metadata={
             **merged(outcome.daily, warehouse.read(f"SELECT COUNT(*) AS n FROM {BARS_1D}").item()),
             "source": bar_source.kind(has_real_bars=real),
-            "vendor_files": len(files),
+            "vendor_files": len(delivery.files) if delivery else 0,
+            "files_left_alone": dg.MetadataValue.json(
+                {p.name: why for p, why in delivery.skipped.items()} if delivery else {}
+            ),
             "not_followed": counts(outcome.not_followed),
         },
     )
@@ -59,14 +58,9 @@ def vendor_bars(
 
 
 @dg.asset(
-    key=SESSIONS.split("."),
+    **node(SESSIONS, group="raw", kind="polars"),
     deps=[BARS_1D.split("."), BARS_1H.split(".")],
-    group_name="raw",
-    owners=OWNERS,
-    kinds={"polars"},
-    code_version="1",
     pool=WAREHOUSE_POOL,
-    **described(SESSIONS),
 )
 def futures_sessions_1d(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]):
     """Fold the stored bars into trading sessions."""

@@ -2,10 +2,9 @@
 
 import dagster as dg
 
-from zl_assets.assets.common import OWNERS, picture, utc_now
+from zl_assets.assets.common import node, picture, utc_now
 from zl_assets.assets.training import TABLE, table_name
 from zl_assets.core.horizons import HORIZONS
-from zl_assets.partitions import HORIZON_PARTITIONS
 from zl_assets.settings import Settings
 from zl_assets.warehouse.base import Warehouse
 
@@ -13,14 +12,8 @@ LIGHTGBM = "models.trees.lightgbm"
 
 
 @dg.asset(
-    key=LIGHTGBM.split("."),
+    **node(LIGHTGBM, group="models", kind="lightgbm", per_horizon=True),
     deps=[TABLE.split(".")],
-    partitions_def=HORIZON_PARTITIONS,
-    group_name="models",
-    owners=OWNERS,
-    kinds={"lightgbm"},
-    code_version="1",
-    description="LightGBM of one horizon: purged walk-forward beside no-change, then refit on every labelled row",
 )
 def lightgbm(
     context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]

@@ -2,9 +2,8 @@
 
 import dagster as dg
 
-from zl_assets.assets.common import OWNERS, WAREHOUSE_POOL, described, merged
+from zl_assets.assets.common import WAREHOUSE_POOL, merged, node
 from zl_assets.assets.models import LIGHTGBM
-from zl_assets.partitions import HORIZON_PARTITIONS
 from zl_assets.settings import Settings
 from zl_assets.warehouse.base import Warehouse
 from zl_assets.warehouse.contracts import view_sql
@@ -19,15 +18,9 @@ def latest_name(horizon: str) -> str:
 
 
 @dg.asset(
-    key=FORECASTS.split("."),
+    **node(FORECASTS, group="predictions", kind="polars", per_horizon=True),
     deps=[LIGHTGBM.split(".")],
-    partitions_def=HORIZON_PARTITIONS,
-    group_name="predictions",
-    owners=OWNERS,
-    kinds={"polars"},
-    code_version="1",
     pool=WAREHOUSE_POOL,
-    **described(FORECASTS),
 )
 def zl_forecasts(
     context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]
@@ -54,15 +47,9 @@ def zl_forecasts(
 
 
 @dg.asset(
-    key=LATEST.split("."),
+    **node(LATEST, group="predictions", kind="sql", per_horizon=True),
     deps=[FORECASTS.split(".")],
-    partitions_def=HORIZON_PARTITIONS,
-    group_name="predictions",
-    owners=OWNERS,
-    kinds={"sql"},
-    code_version="1",
     pool=WAREHOUSE_POOL,
-    description="View predictions.vw_zl_{horizon}_latest: the published forecast of one horizon, exactly one row",
 )
 def vw_zl_latest(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]):
     """Create the view of the partition's horizon."""

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from zl_assets.assets.common import OWNERS, WAREHOUSE_POOL, described, merged, utc_now
+from zl_assets.assets.common import WAREHOUSE_POOL, merged, node, utc_now
 from zl_assets.warehouse.base import Warehouse
 
 WEIGHTS = "training.regime_weights"
@@ -10,13 +10,8 @@ CALENDAR = "training.regime_calendar"
 
 
 @dg.asset(
-    key=WEIGHTS.split("."),
-    group_name="regimes",
-    owners=OWNERS,
-    kinds={"python"},
-    code_version="1",
+    **node(WEIGHTS, group="regimes", kind="python"),
     pool=WAREHOUSE_POOL,
-    **described(WEIGHTS),
 )
 def regime_weights(warehouse: dg.ResourceParam[Warehouse]):
     """Store both regime sets."""
@@ -27,13 +22,8 @@ def regime_weights(warehouse: dg.ResourceParam[Warehouse]):
 
 
 @dg.asset(
-    key=CALENDAR.split("."),
-    group_name="regimes",
-    owners=OWNERS,
-    kinds={"python"},
-    code_version="1",
+    **node(CALENDAR, group="regimes", kind="python"),
     pool=WAREHOUSE_POOL,
-    **described(CALENDAR),
 )
 def regime_calendar(warehouse: dg.ResourceParam[Warehouse]):
     """Store the regime of every day up to today."""

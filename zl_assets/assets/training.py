@@ -2,9 +2,8 @@
 
 import dagster as dg
 
-from zl_assets.assets.common import OWNERS, WAREHOUSE_POOL, column_schema, counts
+from zl_assets.assets.common import WAREHOUSE_POOL, column_schema, counts, node
 from zl_assets.assets.features import MATRIX
-from zl_assets.partitions import HORIZON_PARTITIONS
 from zl_assets.warehouse.base import Warehouse
 from zl_assets.warehouse.contracts import contract, view_sql
 
@@ -23,15 +22,9 @@ def table_name(horizon: str) -> str:
 
 
 @dg.asset(
-    key=VIEW.split("."),
+    **node(VIEW, group="training", kind="sql", per_horizon=True),
     deps=[MATRIX.split(".")],
-    partitions_def=HORIZON_PARTITIONS,
-    group_name="training",
-    owners=OWNERS,
-    kinds={"sql"},
-    code_version="1",
     pool=WAREHOUSE_POOL,
-    description="View training.vw_zl_{horizon}_flat: features, weight, target and split of one horizon, without a JOIN",
 )
 def vw_zl_flat(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]):
     """Create the view of the partition's horizon."""
@@ -51,15 +44,9 @@ def vw_zl_flat(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Wa
 
 
 @dg.asset(
-    key=TABLE.split("."),
+    **node(TABLE, group="training", kind="sql", per_horizon=True),
     deps=[VIEW.split(".")],
-    partitions_def=HORIZON_PARTITIONS,
-    group_name="training",
-    owners=OWNERS,
-    kinds={"sql"},
-    code_version="1",
     pool=WAREHOUSE_POOL,
-    description="Table training.zl_training_prod_allhistory_{horizon}: the view's rows, frozen for training and export",
 )
 def zl_training_prod_allhistory(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]):
     """Freeze the view of the partition's horizon."""

@@ -79,7 +79,7 @@ def evaluate_no_mixed_worlds(rows: "pl.DataFrame") -> Verdict:
 
 
 def evaluate_nothing_rejected(rejected: "pl.DataFrame") -> Verdict:
-    """No vendor row was ever rejected."""
+    """No row of a vendor file was ever rejected."""
     return no_offender(rejected.select("reason", "symbol", "observed_date", "source_file"))
 
 
@@ -108,7 +108,7 @@ BARS_1H_CHECKS = (
     Check("lineage_complete", "Lineage columns are filled in every row", evaluate_lineage),
 )
 QUARANTINE_CHECKS = (
-    Check("nothing_rejected", "No vendor row has been rejected", evaluate_nothing_rejected, blocking=False),
+    Check("nothing_rejected", "No row of a vendor file has been rejected", evaluate_nothing_rejected, blocking=False),
 )
 SESSIONS_CHECKS = (
     Check(
@@ -132,9 +132,8 @@ def vendor_bars_checks(warehouse: dg.ResourceParam[Warehouse]):
     yield from evaluated(BARS_1D, BARS_1D_CHECKS, warehouse.read(f"SELECT * FROM {BARS_1D}"))
     hours = warehouse.read(f"SELECT symbol, ts_event, {', '.join(_LINEAGE)} FROM {BARS_1H}")
     yield from evaluated(BARS_1H, BARS_1H_CHECKS, hours)
-    yield from evaluated(
-        QUARANTINE, QUARANTINE_CHECKS, warehouse.read(f"SELECT * FROM {QUARANTINE} ORDER BY quarantine_id")
-    )
+    rejected = warehouse.read(f"SELECT * FROM {QUARANTINE} WHERE stage = 'vendor_bars' ORDER BY quarantine_id")
+    yield from evaluated(QUARANTINE, QUARANTINE_CHECKS, rejected)
 
 
 @dg.multi_asset_check(name="futures_sessions_1d_checks", specs=specs(SESSIONS, SESSIONS_CHECKS))
