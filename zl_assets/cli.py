@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
+import math
 import sys
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import date, datetime, time
+from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
 from zl_assets.core.horizons import HORIZONS
-from zl_assets.errors import InputError, ZlError
+from zl_assets.errors import ConfigurationError, QueryRefused, ZlError
 
 if TYPE_CHECKING:
     import polars as pl
 
     from zl_assets.settings import Settings
+    from zl_assets.warehouse.base import Warehouse
 
 app = typer.Typer(
     help="Soybean oil futures (CBOT ZL): from vendor bars to forecasts that say how far to trust them.",
@@ -36,6 +40,7 @@ HomeOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else there.")]
 
 
+_SIMULATED = "SIMULATED market"
 _CODES = f"[{'|'.join(HORIZONS)}]"
 
 
@@ -75,7 +80,8 @@ def run(
     for warning in outcome.warnings:
         _say(f"warning: {warning.asset}: {warning.description}")
     if as_json:
-        print(json.dumps({"seconds": round(outcome.seconds, 1), "forecasts": rows.to_dicts()}, default=_plain))
+        simulated = bool(rows["is_simulated"].any())
+        _print_json({"simulated": simulated, "seconds": round(outcome.seconds, 1), "forecasts": rows.to_dicts()})
     else:
         _print_forecasts(rows)
         _say(f"done in {outcome.seconds:.0f} s; results are in {settings.home}")
@@ -88,9 +94,9 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
     found = collect_status(_settings(home=home))
     if as_json:
-        print(json.dumps(found, default=_plain))
+        _print_json(found)
         return
-    _print_rows("tables", found["tables"])
+    _print_rows("tables (SIMULATED market)" if found["simulated"] else "tables", found["tables"])
     _print_rows("checks", found["checks"])
     _print_rows("sources", found["sources"])
 
@@ -104,16 +110,21 @@ def query(
     ] = "table",
 ) -> None:
     """Read the warehouse with one SELECT."""
+    from zl_assets.automation.status import holds_simulated_bars
     from zl_assets.build import build_warehouse
-    from zl_assets.warehouse.dialect import single_select
 
-    rows = build_warehouse(_settings(home=home)).read(single_select(sql))
+    warehouse = build_warehouse(_settings(home=home))
+    rows = _rows_of(warehouse, sql)
+    simulated = holds_simulated_bars(warehouse)
+    if output == "table":
+        _print_rows(_SIMULATED if simulated else "", rows.to_dicts(), columns=rows.columns)
+        return
+    if simulated:
+        _say(_SIMULATED)
     if output == "json":
-        print(json.dumps(rows.to_dicts(), default=_plain))
-    elif output == "csv":
-        print(_flat(rows).write_csv(), end="")
+        _print_json(rows.to_dicts())
     else:
-        _print_rows("", rows.to_dicts(), columns=rows.columns)
+        print(_flat(rows).write_csv(), end="")
 
 
 @app.command()
@@ -172,8 +183,16 @@ def main() -> None:
     try:
         app()
     except ZlError as error:
-        _say(f"error: {error}")
-        sys.exit(error.exit_code)
+        _fail(error)
+    except OSError as error:
+        place = "" if error.filename is None else str(error.filename)
+        advice = "check the path, its permissions and the free space"
+        _fail(ConfigurationError(f"the system refused: {error.strerror or error}", where=place, action=advice))
+
+
+def _fail(error: ZlError) -> NoReturn:
+    _say(f"error: {error}")
+    sys.exit(error.exit_code)
 
 
 def _settings(**given: Path | None) -> Settings:
@@ -183,13 +202,38 @@ def _settings(**given: Path | None) -> Settings:
     from zl_assets.settings import Settings
 
     try:
-        return Settings(**{name: value.resolve() for name, value in given.items() if value is not None})  # pyright: ignore[reportArgumentType]
+        settings = Settings(**{name: value.resolve() for name, value in given.items() if value is not None})  # pyright: ignore[reportArgumentType]
     except ValidationError as error:
         first = error.errors()[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
-        raise InputError(
-            f"setting {name} is not usable: {first['msg']}", where=f"got {first.get('input')!r}", action="see README"
+        raise ConfigurationError(
+            f"setting ZL_{name} is not usable: {first['msg']}", where=f"got {first.get('input')!r}", action="see README"
         ) from error
+    if settings.home.exists() and not settings.home.is_dir():
+        raise ConfigurationError(
+            "the home is not a directory", where=str(settings.home), action="choose another --home"
+        )
+    return settings
+
+
+def _rows_of(warehouse: Warehouse, sql: str) -> pl.DataFrame:
+    """Rows of one SELECT that a user typed.
+
+    Raises:
+        QueryRefused: it is no single SELECT, fails on the stored values, or yields a type that has no printed form.
+    """
+    import duckdb
+    import polars as pl
+
+    from zl_assets.warehouse.dialect import single_select
+
+    # The parser logs what it does not know, in words about itself; the refusal says it once.
+    logging.getLogger("sqlglot").setLevel(logging.CRITICAL)
+    try:
+        return warehouse.read(single_select(sql))
+    except (duckdb.Error, pl.exceptions.PolarsError) as error:
+        first_line = str(error).splitlines()[0]
+        raise QueryRefused(f"the query failed: {first_line}", where=sql, action="change the expression") from error
 
 
 def _latest(settings: Settings, codes: list[str]) -> pl.DataFrame:
@@ -231,7 +275,7 @@ def _print_forecasts(rows: pl.DataFrame) -> None:
 
 
 def _ratio(error: float, of: float) -> str:
-    return f"{error:.4f} / {of:.4f} = {error / of:.2f}"
+    return f"{error:.4f} / {of:.4f} = {error / of:.2f}" if of else f"{error:.4f} / {of:.4f}"
 
 
 def _print_rows(title: str, rows: list[dict[str, Any]], columns: list[str] | None = None) -> None:
@@ -249,7 +293,9 @@ def _console() -> Any:
     from rich.console import Console
 
     # Piped output is read by programs and pagers: no wrapping at 80 columns there.
-    return Console(width=None if sys.stdout.isatty() else 220, soft_wrap=not sys.stdout.isatty())
+    terminal = sys.stdout.isatty()
+    # Cells hold what was stored: brackets and colons in them are no markup.
+    return Console(width=None if terminal else 220, soft_wrap=not terminal, markup=False, emoji=False, highlight=False)
 
 
 @contextlib.contextmanager
@@ -275,17 +321,37 @@ def _say(line: str) -> None:
 
 
 def _flat(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows with STRUCT columns as JSON text, since CSV has no nesting."""
+    """Rows with nested and binary columns as JSON text, since CSV has neither."""
     import polars as pl
 
-    nested = [name for name, dtype in rows.schema.items() if dtype.is_nested()]
-    return rows.with_columns(pl.col(name).struct.json_encode() for name in nested)
+    odd = [name for name, dtype in rows.schema.items() if dtype.is_nested() or dtype == pl.Binary]
+    texts = [pl.Series(name, [None if v is None else _json(v) for v in rows[name].to_list()]) for name in odd]
+    return rows.with_columns(texts)
 
 
-def _plain(value: object) -> str:
-    if isinstance(value, date | datetime):
+def _print_json(value: object) -> None:
+    print(_json(value))
+
+
+def _json(value: object) -> str:
+    return json.dumps(_plain(value), allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    """A value in JSON's types: times in ISO form, what is not a finite number as null."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else _plain(float(value))
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, date | datetime | time):
         return value.isoformat()
-    return str(value)
+    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 if __name__ == "__main__":

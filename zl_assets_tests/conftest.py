@@ -1,9 +1,15 @@
 """Fixtures every test may use."""
 
 import os
+import shutil
+from datetime import date
 from pathlib import Path
 
 import pytest
+
+from zl_assets.sources.simulated import simulate
+from zl_assets_tests.command import zl
+from zl_assets_tests.vendor_files import Row, as_delivered, read_rows, write
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -15,3 +21,52 @@ def real_data() -> Path:
     if not (directory / "databento").is_dir():
         pytest.skip(f"licensed vendor files not found in {directory}: set ZL_TEST_DATA to run this test")
     return directory
+
+
+@pytest.fixture(scope="session")
+def simulated_market(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short simulated market in the vendors' layout; read only."""
+    directory = tmp_path_factory.mktemp("market") / "simulated"
+    simulate(directory, start=date(2018, 1, 1), end=date(2022, 12, 31))
+    return directory
+
+
+@pytest.fixture(scope="session")
+def zl_rows(simulated_market: Path) -> list[Row]:
+    """Daily ZL bars of that market as rows of a vendor CSV, with the vendor's publisher id: invented, not simulated."""
+    [path] = (simulated_market / "databento").glob("*.ZL.v.0.csv")
+    return as_delivered(read_rows(path))
+
+
+@pytest.fixture(scope="session")
+def simulated_zl(simulated_market: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory with ZL's daily bars of the simulated market alone; read only."""
+    directory = tmp_path_factory.mktemp("simulated_zl")
+    for path in (simulated_market / "databento").glob("*.ZL.v.0.csv"):
+        shutil.copy(path, directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def simulated_home(simulated_zl: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a whole run on simulated bars; read only, copy it to change it."""
+    home = tmp_path_factory.mktemp("homes") / "simulated"
+    ended = zl("run", "--home", home, "--data", simulated_zl)
+    assert ended.code == 0, ended.err
+    return home
+
+
+@pytest.fixture(scope="session")
+def vendor_home(zl_rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with one horizon run on invented vendor bars up to the end of 2021; read only, copy it to change it."""
+    directory = tmp_path_factory.mktemp("homes")
+    data = write(directory / "data", [r for r in zl_rows if r["ts_event"] < "2022"])
+    ended = zl("run", "--home", directory / "vendor", "--data", data, "--horizon", "1w")
+    assert ended.code == 0, ended.err
+    return directory / "vendor"
+
+
+@pytest.fixture
+def home(vendor_home: Path, tmp_path: Path) -> Path:
+    """A copy of that home, to run in."""
+    return shutil.copytree(vendor_home, tmp_path / "home")

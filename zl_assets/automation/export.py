@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zl_assets.assets.training import table_name
 from zl_assets.build import build_warehouse
-from zl_assets.errors import InputError, StorageFull
+from zl_assets.errors import ConfigurationError, InputError, StorageFull
 from zl_assets.settings import Settings
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def export_training_tables(settings: Settings, horizons: Sequence[str], surface: str, file_format: str) -> list[Path]:
@@ -26,6 +34,7 @@ def export_training_tables(settings: Settings, horizons: Sequence[str], surface:
     Raises:
         InputError: the surface is not built, or a table has no row yet.
         StorageFull: no space left.
+        ConfigurationError: the file cannot be written for another reason.
     """
     if surface != "prod":
         raise InputError(
@@ -34,16 +43,16 @@ def export_training_tables(settings: Settings, horizons: Sequence[str], surface:
             action="export --surface prod",
         )
     warehouse = build_warehouse(settings)
-    return [
-        _export(warehouse.read(f"SELECT * FROM {table_name(h)} ORDER BY data_date"), h, file_format, settings)
-        for h in horizons
-    ]
+    tables = {h: warehouse.read(f"SELECT * FROM {table_name(h)} ORDER BY data_date") for h in horizons}
+    for horizon, rows in tables.items():
+        if rows.is_empty():
+            raise InputError(
+                f"{table_name(horizon)} holds no row yet", action=f"run `zl run --horizon {horizon}` first"
+            )
+    return [_export(rows, table_name(horizon), file_format, settings) for horizon, rows in tables.items()]
 
 
-def _export(rows, horizon: str, file_format: str, settings: Settings) -> Path:
-    name = table_name(horizon)
-    if rows.is_empty():
-        raise InputError(f"{name} holds no row yet", action=f"run `zl run --horizon {horizon}` first")
+def _export(rows: pl.DataFrame, name: str, file_format: str, settings: Settings) -> Path:
     simulated = rows["source"].eq("simulated").any()
     stem = f"{name.split('.')[1]}{'.SIMULATED' if simulated else ''}"
     path = settings.exports / f"{stem}.{file_format}"
@@ -56,8 +65,12 @@ def _export(rows, horizon: str, file_format: str, settings: Settings) -> Path:
             rows.write_csv(partial)
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise StorageFull(
-            f"the export cannot be written: {error}", where=str(path), action="free space or choose another --home"
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        kind = StorageFull if error.errno in _DISK_FULL else ConfigurationError
+        raise kind(
+            f"the export cannot be written: {error.strerror or error}",
+            where=str(path),
+            action="free space, mend the permissions or choose another --home",
         ) from error
     return path

@@ -51,9 +51,9 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
 
 
 def end_abandoned_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Mark runs of killed `zl` processes as failed and free their pool slots; returns their ids.
+    """Mark runs of killed `zl` processes as failed; returns their ids.
 
-    Without this, a run that was killed would hold the warehouse pool, and the next one would wait for ever.
+    Without this, a run that was killed would seem to go on, and hold up the runs that the UI has queued.
     """
     import dagster as dg
 
@@ -62,7 +62,6 @@ def end_abandoned_runs(instance: dg.DagsterInstance) -> list[str]:
         pid = run.tags.get(PROCESS_TAG)
         if pid is not None and not _is_alive(int(pid)):
             instance.report_run_failed(run, f"the process {pid} that executed the run has ended")
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             ended.append(run.run_id)
     return ended
 

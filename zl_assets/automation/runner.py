@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import dagster as dg
 
-from zl_assets.automation.instance import PROCESS_TAG, end_abandoned_runs, open_instance
+from zl_assets.automation.instance import PROCESS_TAG, end_abandoned_runs, open_instance, prepare_home
 from zl_assets.automation.jobs import HORIZON_JOB, MARKET_JOB
 from zl_assets.build import build_definitions, build_warehouse
-from zl_assets.errors import CheckFailed
+from zl_assets.errors import CheckFailed, ConfigurationError, StorageFull
 from zl_assets.settings import Settings
 
 Report = Callable[[str], None]
 _LOGGER = "zl"
+_ROOM_TO_RUN = 4 * 2**20
+"""Bytes; with less than this free, a fault of the run storage is the full disk's."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +91,19 @@ class _Listener(logging.Handler):
                     evaluation.check_name,
                     self.partition,
                     evaluation.severity.value,
-                    evaluation.description or "",
+                    _told(evaluation),
                 )
             )
+
+
+def _told(evaluation: dg.AssetCheckEvaluation) -> str:
+    """The rule of a check that failed, what was found, and every offending row that the check shows."""
+    head, _, first = (evaluation.description or "").partition("; first: ")
+    shown = evaluation.metadata.get("first_offending_rows")
+    if not first or shown is None:
+        return head
+    table = str(shown.value).splitlines()[2:]
+    return f"{head}; first: {', '.join(' '.join(row.replace('|', ' ').split()) for row in table)})"
 
 
 def run_graph(settings: Settings, horizons: Sequence[str], report: Report) -> RunOutcome:
@@ -105,9 +119,10 @@ def run_graph(settings: Settings, horizons: Sequence[str], report: Report) -> Ru
         ZlError: bad input, set-up or service; the message says what to do.
     """
     started = time.monotonic()
+    prepare_home(settings)
     build_warehouse(settings).ensure()
     definitions = build_definitions(settings)
-    with open_instance(settings) as instance:
+    with _storage_faults(settings), open_instance(settings) as instance:
         for run_id in end_abandoned_runs(instance):
             report(f"run {run_id[:8]} had been killed: marked as failed")
         report("market")
@@ -117,6 +132,24 @@ def run_graph(settings: Settings, horizons: Sequence[str], report: Report) -> Ru
             finished.append(_execute(definitions, instance, HORIZON_JOB.name, horizon, report))
     warnings = tuple(w for _, failed in finished for w in failed)
     return RunOutcome(tuple(run_id for run_id, _ in finished), warnings, time.monotonic() - started)
+
+
+@contextmanager
+def _storage_faults(settings: Settings) -> Iterator[None]:
+    """Faults of Dagster's run storage as errors that say what to do. SQLite names a full disk in several ways."""
+    from sqlalchemy.exc import DatabaseError
+
+    try:
+        yield
+    except DatabaseError as error:
+        place = str(settings.dagster_home)
+        if shutil.disk_usage(settings.home).free < _ROOM_TO_RUN or "full" in str(error.orig):
+            raise StorageFull(
+                "no space left to record the run", where=place, action="free space and run again"
+            ) from error
+        raise ConfigurationError(
+            f"the run storage cannot be used: {error.orig}", where=place, action="check the disk, or move it away"
+        ) from error
 
 
 def _execute(

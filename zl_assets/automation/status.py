@@ -5,27 +5,43 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from zl_assets.assets.market_data import BARS_1D
 from zl_assets.automation.instance import open_instance
 from zl_assets.build import build_definitions, build_warehouse
 from zl_assets.core.horizons import HORIZONS
+from zl_assets.errors import QueryRefused
 from zl_assets.settings import Settings
+from zl_assets.warehouse.base import Warehouse
 from zl_assets.warehouse.contracts import FOREIGN_DATASETS, OUR_DATASETS
 
 if TYPE_CHECKING:
     import dagster as dg
 
 
-def collect_status(settings: Settings) -> dict[str, list[dict[str, Any]]]:
+def collect_status(settings: Settings) -> dict[str, Any]:
     """Tables with rows and newest date, checks with their last result, sources with their state.
+
+    `simulated` says whether the stored market is a simulated one.
 
     A home without a warehouse has no table; a check that has never run is not listed.
     """
-    tables = build_warehouse(settings).tables()
+    warehouse = build_warehouse(settings)
+    tables = warehouse.tables()
     return {
+        "simulated": bool(tables) and holds_simulated_bars(warehouse),
         "tables": [asdict(t) for t in tables],
         "checks": _checks(settings) if settings.dagster_home.exists() else [],
         "sources": [*_bar_sources(settings, stored=bool(tables)), *_datasets({t.name.split(".")[0] for t in tables})],
     }
+
+
+def holds_simulated_bars(warehouse: Warehouse) -> bool:
+    """Whether the market in a warehouse is simulated; no, where it holds no table of bars."""
+    try:
+        found = warehouse.read(f"SELECT COUNT(*) AS n FROM {BARS_1D} WHERE source = 'simulated'")
+    except QueryRefused:
+        return False
+    return bool(found["n"].item())
 
 
 def _checks(settings: Settings) -> list[dict[str, Any]]:

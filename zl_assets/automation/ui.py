@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from typing import NoReturn
@@ -47,4 +48,6 @@ def serve(settings: Settings, port: int) -> NoReturn:
         "--log-level",
         "warning",
     ]
+    # A shell starts background jobs with Ctrl-C ignored; Dagster then ignores SIGTERM too and could only be killed.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execve(sys.executable, [sys.executable, *arguments], environment)

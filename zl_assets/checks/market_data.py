@@ -74,7 +74,7 @@ def evaluate_no_sunday(rows: "pl.DataFrame", day: str) -> Verdict:
 
 def evaluate_no_mixed_worlds(rows: "pl.DataFrame") -> Verdict:
     """Real and simulated rows are never in one table."""
-    sources = sorted(rows["source"].unique())
+    sources = sorted(rows["source"].drop_nulls().unique())
     return Verdict(len(sources) <= 1, {"sources": ", ".join(sources)})
 
 

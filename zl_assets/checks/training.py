@@ -63,10 +63,10 @@ def evaluate_split(view: "pl.DataFrame") -> Verdict:
         ~split.is_in(["train", "purged", "test"])
         | ((split == "train") & ((day >= TEST_START) | outcome.is_null() | (outcome >= TEST_START)))
         | ((split == "test") & (day < TEST_START))
-        | ((split != "purged") & (pl.col("is_suspect") | ~pl.col("is_usable")))
-        | ((split == "purged") & learnable & (outcome < TEST_START).fill_null(False))
+        | ((split != "purged") & (pl.col("is_suspect") | ~learnable))
+        | ((split == "purged") & learnable & ((day >= TEST_START) | (outcome < TEST_START).fill_null(False)))
     )
-    numbers = dict(view.group_by("split").len().sort("split").iter_rows())
+    numbers = dict(view.group_by(split.fill_null("missing")).len().sort("split").iter_rows())
     return no_offender(view.filter(wrong.fill_null(True)).select("data_date", "target_date", "split"), **numbers)
 
 

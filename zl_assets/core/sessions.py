@@ -48,7 +48,8 @@ def build_sessions(hourly: pl.DataFrame, daily: pl.DataFrame) -> SessionBuild:
 
     Args:
         hourly: accepted hourly bars (core.bars), any symbols; may be empty.
-        daily: one bar per (symbol, UTC day).
+        daily: one bar per (symbol, UTC day) with `built_from`. Those aggregated from hours (1h) are left out: the
+            hours themselves are there, and a UTC day that holds an evening alone is no session.
 
     Returns:
         One row per (symbol, trade date) for which a bar of the session's own day exists. Where hourly bars exist the
@@ -72,7 +73,8 @@ def _pieces(hourly: pl.DataFrame, daily: pl.DataFrame) -> pl.DataFrame:
     hours = _dated(hourly.filter(pl.col("rtype") == HOURLY), chicago_trade_date(pl.col("ts_event")))
     local = pl.col("ts_event").dt.convert_time_zone("America/Chicago").dt.date()
     hours = hours.with_columns(is_own=local == pl.col("trade_date"))
-    days = _dated(daily.filter(pl.col("rtype") == DAILY), pl.col("ts_event").dt.date())
+    delivered = daily.filter((pl.col("rtype") == DAILY) & (pl.col("built_from") == "1d"))
+    days = _dated(delivered, pl.col("ts_event").dt.date())
     days = days.with_columns(is_own=pl.col("ts_event").dt.date() == pl.col("trade_date"))
     exact = hours.filter("is_own").select("symbol", "trade_date").unique()
     hours = hours.join(exact, on=["symbol", "trade_date"], how="semi")

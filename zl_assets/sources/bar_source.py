@@ -8,9 +8,12 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zl_assets.errors import RegimeError
 from zl_assets.settings import Settings
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from zl_assets.sources.databento_api import Schema
     from zl_assets.sources.files import VendorDelivery
 
@@ -20,6 +23,32 @@ Progress = Callable[[str], None]
 def yesterday() -> date:
     """The newest UTC day that is over."""
     return datetime.now(UTC).date() - timedelta(days=1)
+
+
+def refuse_days_without_regime(bars: pl.DataFrame) -> None:
+    """Raise RegimeError where an instrument of the matrix has bars before the first regime.
+
+    No row of the matrix could be made of them, and once stored they would stop every later run.
+    """
+    import polars as pl
+
+    from zl_assets.core.bars import EARLIEST
+    from zl_assets.core.instruments import MATRIX_SYMBOLS, ROLL_RULE
+    from zl_assets.core.regimes import V0
+
+    first = V0[0].start
+    early = bars.filter(
+        pl.col("vendor_symbol").is_in([f"{s}.{ROLL_RULE}.0" for s in MATRIX_SYMBOLS])
+        & (pl.col("ts_event") >= EARLIEST)
+        & (pl.col("ts_event").dt.date() < first)
+    )
+    if early.height:
+        bar = early.sort("ts_event").row(0, named=True)
+        raise RegimeError(
+            f"{early.height} bars of {bar['vendor_symbol']} from {bar['ts_event'].date()} on lie in no regime",
+            where=f"{bar['source_file']}, row {bar['row_number']}",
+            action=f"leave out the days before {first}; nothing of this delivery was stored",
+        )
 
 
 @dataclass(frozen=True)
@@ -63,7 +92,9 @@ class BarSource:
             return None
         if kind == "files":
             assert self.settings.data is not None
-            return read_directory(self.settings.data, on_progress)
+            delivery = read_directory(self.settings.data, on_progress)
+            refuse_days_without_regime(delivery.bars)
+            return delivery
         if kind == "databento":
             return self._downloaded(newest, on_progress)
         return read_directory(self._simulated(on_progress), on_progress)

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from zl_assets.core.bars import BAR_SCHEMA
 from zl_assets.errors import InputError, VendorFileError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from databento import DBNStore
 
 _SUFFIXES = (".csv", ".csv.zst", ".dbn", ".dbn.zst")
 _CSV_COLUMNS = (
@@ -28,7 +34,11 @@ _CSV_COLUMNS = (
 )
 _PRICES = ("open", "high", "low", "close")
 _FIXED_POINT = 1e9
+_FIXED_POINT_FROM = 1_000_000
+"""No followed price reaches a million or lies below a thousandth: from here on an integer is in fixed point."""
 _UNDEFINED_PRICE = 2**63 - 1
+_SHOWN_FILES = 3
+_SHOWN_CHARACTERS = 120
 _EXPECTED = "expected Databento ohlcv-1d or ohlcv-1h files: *.csv, *.csv.zst, *.dbn or *.dbn.zst"
 
 
@@ -59,8 +69,9 @@ def read_directory(directory: Path, on_progress: Callable[[str], None] = lambda 
         VendorFileError: it holds no bar file, or one of them is empty, cut off or of another layout.
     """
     if not directory.is_dir():
-        raise InputError("no such directory", where=str(directory), action="give --data a directory of vendor files")
-    candidates = sorted(p for p in directory.rglob("*") if p.is_file() and p.name.endswith(_SUFFIXES))
+        what = "not a directory" if directory.exists() else "no such directory"
+        raise InputError(what, where=str(directory), action="give --data a directory of vendor files")
+    candidates = sorted(p for p in directory.rglob("*") if p.name.endswith(_SUFFIXES) and _is_delivered(p, directory))
     frames: list[pl.DataFrame] = []
     read: list[Path] = []
     skipped: dict[Path, str] = {}
@@ -73,11 +84,16 @@ def read_directory(directory: Path, on_progress: Callable[[str], None] = lambda 
             frames.append(frame)
             read.append(path)
     if not frames:
-        seen = "; ".join(f"{p.name}: {why}" for p, why in skipped.items())
+        seen = "; ".join(f"{p.name}: {why}" for p, why in list(skipped.items())[:_SHOWN_FILES])
         raise VendorFileError(
             f"no vendor bars found{f' ({seen})' if seen else ''}", where=str(directory), action=_EXPECTED
         )
     return VendorDelivery(pl.concat(frames), tuple(read), skipped)
+
+
+def _is_delivered(path: Path, directory: Path) -> bool:
+    """Whether it is a file, and no part of its path is hidden: those are downloads and copies under way."""
+    return path.is_file() and not any(part.startswith(".") for part in path.relative_to(directory).parts)
 
 
 def _read_csv(path: Path) -> pl.DataFrame | str:
@@ -93,7 +109,7 @@ def _read_csv(path: Path) -> pl.DataFrame | str:
         return f"not a bar file, it lacks the columns {', '.join(missing)}"
     if missing:
         raise VendorFileError(
-            f"columns {', '.join(missing)} are missing, found {', '.join(text.columns)}",
+            f"columns {', '.join(missing)} are missing, found {_shown(', '.join(text.columns))}",
             where=str(path),
             action="export with the vendor's own columns and symbols mapped (map_symbols)",
         )
@@ -106,12 +122,10 @@ def _read_csv(path: Path) -> pl.DataFrame | str:
 
 def _typed(text: pl.DataFrame) -> pl.DataFrame:
     """Text columns as values; what cannot be read becomes null and the whole row is kept as text."""
-    # Without a decimal point in the whole column, prices are the vendor's fixed-point integers.
-    fixed = {c: not text[c].str.contains(r"[.eEnN]").fill_null(False).any() for c in _PRICES}
     typed = text.with_columns(
-        _timestamp(text["ts_event"]),
+        _timestamp(),
         *[_numbers(text[c], pl.Int64()) for c in ("rtype", "publisher_id", "instrument_id", "volume")],
-        *[_from_fixed_point(text[c]) if fixed[c] else _numbers(text[c], pl.Float64()) for c in _PRICES],
+        *[_prices(text[c]) for c in _PRICES],
         original=pl.struct(_CSV_COLUMNS).struct.json_encode(),
     )
     return typed.rename({"symbol": "vendor_symbol"})
@@ -121,50 +135,95 @@ def _numbers(text: pl.Series, dtype: pl.DataType) -> pl.Series:
     return text.str.strip_chars().cast(dtype, strict=False)
 
 
+def _prices(text: pl.Series) -> pl.Series:
+    """Prices from decimals or the vendor's 1e-9 integers, told apart cell by cell: one odd cell spoils no other."""
+    integers = _numbers(text, pl.Int64())
+    is_fixed_point = (integers.abs() >= _FIXED_POINT_FROM).fill_null(False)
+    return _from_fixed_point(integers).zip_with(is_fixed_point, _numbers(text, pl.Float64()))
+
+
 def _from_fixed_point(integers: pl.Series) -> pl.Series:
-    """Prices from the vendor's 1e-9 integers; its marker for 'no price' and unreadable text become null.
+    """Prices from the vendor's 1e-9 integers; its marker for 'no price' becomes null.
 
     NumPy divides; Polars would multiply by the reciprocal and be off in the last digit, and two deliveries of one bar
     would differ.
     """
-    known = _numbers(integers, pl.Int64()) if integers.dtype == pl.String else integers.cast(pl.Int64)
-    prices = pl.Series(integers.name, known.fill_null(_UNDEFINED_PRICE).to_numpy() / _FIXED_POINT)
-    return prices.set(known.fill_null(_UNDEFINED_PRICE) == _UNDEFINED_PRICE, None)
+    known = integers.cast(pl.Int64, strict=False).fill_null(_UNDEFINED_PRICE)
+    prices = pl.Series(integers.name, known.to_numpy() / _FIXED_POINT)
+    return prices.set(known == _UNDEFINED_PRICE, None)
 
 
-def _timestamp(column: pl.Series) -> pl.Expr:
+def _timestamp() -> pl.Expr:
     """UTC moments from ISO text with a zone, or integer nanoseconds; text without a zone has no known moment: null."""
     text = pl.col("ts_event").str.strip_chars()
-    if column.str.contains(r"^\d+$").fill_null(False).all():
-        return text.cast(pl.Int64, strict=False).cast(pl.Datetime("ns", "UTC")).dt.cast_time_unit("us")
+    nanoseconds = text.cast(pl.Int64, strict=False).cast(pl.Datetime("ns", "UTC")).dt.cast_time_unit("us")
     has_zone = text.str.contains(r"(Z|[+-]\d\d:?\d\d)$")
-    parsed = text.str.replace(r"Z$", "+00:00").str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="us", strict=False)
-    return pl.when(has_zone).then(parsed).otherwise(None).dt.convert_time_zone("UTC").alias("ts_event")
+    iso = text.str.replace(r"Z$", "+00:00").str.replace(r"^(\S+) +(\S+)$", "${1}T${2}")
+    parsed = iso.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="us", strict=False)
+    return pl.coalesce(nanoseconds, pl.when(has_zone).then(parsed)).dt.convert_time_zone("UTC").alias("ts_event")
 
 
 def _read_dbn(path: Path) -> pl.DataFrame | str:
     """Bars of one DBN file, or the reason why it holds none."""
     import databento
     import zstandard
+    from databento_dbn import DBNError
 
     try:
-        store = databento.DBNStore.from_file(path)
+        plain = _decompressed(path.read_bytes())
+        if not plain.startswith(b"DBN"):
+            raise ValueError("it does not begin as DBN does")
+        store = databento.DBNStore.from_bytes(plain)
         if store.schema not in ("ohlcv-1d", "ohlcv-1h"):
             return f"schema {store.schema}, not daily or hourly bars"
-        records = store.to_ndarray()
+        records = _whole_records(store, plain)
         names = store.symbology
-    except (databento.BentoError, zstandard.ZstdError, ValueError, OSError, EOFError) as error:
+    except (databento.BentoError, DBNError, zstandard.ZstdError, ValueError, OSError, EOFError) as error:
         raise _unreadable(path, error) from error
     if not len(records):
         raise VendorFileError("the file holds no bar", where=str(path), action="download it again, or remove it")
-    frame = pl.DataFrame({c: records[c] for c in records.dtype.names if c != "length"})
+    frame = pl.DataFrame({c: records[c] for c in records.dtype.names or () if c != "length"})
     frame = frame.with_columns(
-        pl.col("ts_event").cast(pl.Int64).cast(pl.Datetime("ns", "UTC")).dt.cast_time_unit("us"),
+        pl.col("ts_event").cast(pl.Int64, strict=False).cast(pl.Datetime("ns", "UTC")).dt.cast_time_unit("us"),
         *[_from_fixed_point(frame[c]) for c in _PRICES],
-        pl.col("rtype", "publisher_id", "instrument_id", "volume").cast(pl.Int64),
+        pl.col("rtype", "publisher_id", "instrument_id", "volume").cast(pl.Int64, strict=False),
         original=pl.lit(None, dtype=pl.String),
     )
     return _with_symbols(frame, names["mappings"]).pipe(_with_provenance, path)
+
+
+def _decompressed(body: bytes) -> bytes:
+    """What the zstd frames of a body hold, or the body itself where it is not compressed.
+
+    The vendor's reader ends in silence where its input ends, so each frame is asked whether it is complete.
+
+    Raises:
+        EOFError: the body is empty or ends within a frame.
+    """
+    import zstandard
+
+    if not body.startswith(zstandard.FRAME_HEADER):
+        return body
+    pieces: list[bytes] = []
+    while body:
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        pieces.append(frame.decompress(body))
+        if not frame.eof:
+            raise EOFError("it ends within a compressed frame")
+        body = frame.unused_data
+    return b"".join(pieces)
+
+
+def _whole_records(store: DBNStore, plain: bytes) -> np.ndarray:
+    """The records of a store; EOFError where the last one is cut off, of which the vendor's reader only warns."""
+    from databento.common.error import BentoWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BentoWarning)
+        records = store.to_ndarray()
+    if len(plain) != 8 + int.from_bytes(plain[4:8], "little") + records.nbytes:
+        raise EOFError("it ends within a bar")
+    return records
 
 
 def _with_symbols(frame: pl.DataFrame, mappings: dict[str, list[dict[str, object]]]) -> pl.DataFrame:
@@ -207,10 +266,15 @@ def _with_provenance(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
     ).select(pl.col(name).cast(dtype) for name, dtype in BAR_SCHEMA.items())
 
 
+def _shown(text: str) -> str:
+    """The beginning of a text from a file, as a terminal can show it."""
+    return "".join(c if c.isprintable() else "?" for c in text[:_SHOWN_CHARACTERS])
+
+
 def _unreadable(path: Path, error: Exception) -> VendorFileError:
     first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
     return VendorFileError(
-        f"the file cannot be read, it is cut off or damaged: {first_line}",
+        f"the file cannot be read, it is cut off or damaged: {_shown(first_line)}",
         where=str(path),
         action="download it again, or remove it; nothing of this delivery was stored",
     )

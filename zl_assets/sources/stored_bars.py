@@ -55,7 +55,7 @@ class StoredBars:
 
     def daily(self) -> pl.DataFrame:
         """Stored daily bars in the columns that sessions are built from."""
-        return self._read(_DAILY, DAILY)
+        return self._read(_DAILY, DAILY, "built_from")
 
     def hourly(self) -> pl.DataFrame:
         """Stored hourly bars in the columns that sessions are built from."""
@@ -140,11 +140,9 @@ class StoredBars:
     def _stored(self, table: str, where: str = "TRUE") -> pl.DataFrame:
         return self.warehouse.read(f"SELECT symbol, ts_event, {', '.join(VALUES)} FROM {table} WHERE {where}")
 
-    def _read(self, table: str, rtype: int) -> pl.DataFrame:
-        columns = (
-            f"symbol, ts_event, publisher_id, {', '.join(VALUES)}, vendor_symbol, source, source_file, provenance_uuid"
-        )
-        rows = self.warehouse.read(f"SELECT {columns} FROM {table}")
+    def _read(self, table: str, rtype: int, *more: str) -> pl.DataFrame:
+        names = ("symbol", "ts_event", "publisher_id", *VALUES, "vendor_symbol", "source", "source_file")
+        rows = self.warehouse.read(f"SELECT {', '.join((*names, 'provenance_uuid', *more))} FROM {table}")
         return rows.with_columns(
             rtype=pl.lit(rtype, dtype=pl.Int64),
             row_number=pl.col("ts_event").dt.epoch("s"),

@@ -96,7 +96,12 @@ class DuckDBWarehouse:
                 raise QueryRefused(
                     str(error).splitlines()[0], where=sql, action="zl status lists the tables"
                 ) from error
-            except (duckdb.PermissionException, duckdb.InvalidInputException, duckdb.ConversionException) as error:
+            except (
+                duckdb.PermissionException,
+                duckdb.ProgrammingError,
+                duckdb.DataError,
+                duckdb.NotSupportedError,
+            ) as error:
                 raise QueryRefused(str(error).splitlines()[0], where=sql, action="query stored tables only") from error
 
     def tables(self) -> list[TableInfo]:

@@ -1,0 +1,124 @@
+"""Checks of the forecasts and of the published row."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+import pytest
+
+from zl_assets.assets.predictions import FORECASTS, LATEST
+from zl_assets.checks.predictions import (
+    evaluate_one_row,
+    evaluate_quantiles_ordered,
+    evaluate_unique_forecasts,
+    vw_zl_latest_checks,
+    zl_forecasts_checks,
+)
+from zl_assets.core.forecasts import FORECAST_SCHEMA
+from zl_assets.warehouse.contracts import view_sql
+from zl_assets_tests.stores import empty_warehouse
+
+OLD, NEW = date(2025, 8, 28), date(2025, 8, 29)
+
+
+def forecast(**values: Any) -> dict[str, Any]:
+    row: dict[str, Any] = {name: 0.03 for name, dtype in FORECAST_SCHEMA.items() if dtype == pl.Float64()}
+    row |= {f"q{level:02d}": 50.0 + level / 10 for level in (5, 10, 25, 50, 75, 90, 95)}
+    row |= {
+        "as_of_date": NEW,
+        "data_as_of": NEW,
+        "horizon": "1w",
+        "target_date": date(2025, 9, 8),
+        "model": "no_change",
+        "model_version": "v0",
+        "run_id": "run",
+        "surface": "prod",
+        "current_price": 55.0,
+        "predicted_price": 55.0,
+        "n_independent": 10,
+        "is_champion": True,
+        "champion_reason": "why",
+        "is_simulated": False,
+        "created_at": datetime(2025, 8, 30, tzinfo=UTC),
+    }
+    return row | values
+
+
+def frame(*rows: dict[str, Any]) -> pl.DataFrame:
+    return pl.DataFrame(list(rows), schema=FORECAST_SCHEMA)
+
+
+class TestUnique:
+    def test_one_row_a_key_passes(self) -> None:
+        assert evaluate_unique_forecasts(frame(forecast(), forecast(model="lightgbm"), forecast(as_of_date=OLD))).passed
+
+    def test_the_same_key_twice_fails(self) -> None:
+        verdict = evaluate_unique_forecasts(frame(forecast(), forecast(predicted_price=1.0)))
+        assert not verdict.passed
+        assert verdict.offenders["len"].to_list() == [2]
+
+
+class TestQuantiles:
+    def test_rising_quantiles_pass_and_so_do_equal_ones(self) -> None:
+        assert evaluate_quantiles_ordered(frame(forecast(), forecast(as_of_date=OLD, q05=51.0, q10=51.0))).passed
+
+    @pytest.mark.parametrize(
+        "values",
+        [
+            {"q05": 51.1},
+            {"q50": 60.0},
+            {"q95": 58.9},
+            {"q05": 0.0},
+            {"q05": -3.0},
+            {"predicted_price": 0.0},
+            {"current_price": float("nan")},
+            {"q95": float("inf")},
+            {"q25": None},
+        ],
+        ids=["first", "middle", "last", "zero", "negative", "price_zero", "price_nan", "infinite", "null"],
+    )
+    def test_falling_or_unsound_ones_fail(self, values: dict[str, float | None]) -> None:
+        verdict = evaluate_quantiles_ordered(frame(forecast(as_of_date=OLD), forecast(**values)))
+        assert not verdict.passed
+        assert verdict.offenders["as_of_date"].to_list() == [NEW]
+
+
+class TestOneRow:
+    ROWS = frame(forecast(), forecast(model="lightgbm", is_champion=False), forecast(as_of_date=OLD))
+
+    def test_the_newest_champion_alone_passes(self) -> None:
+        assert evaluate_one_row(self.ROWS[[0]], self.ROWS).passed
+
+    @pytest.mark.parametrize(
+        "latest",
+        [[], [0, 2], [1], [2]],
+        ids=["none", "two", "no_champion", "an_older_one"],
+    )
+    def test_anything_else_fails(self, latest: list[int]) -> None:
+        verdict = evaluate_one_row(self.ROWS[latest], self.ROWS)
+        assert not verdict.passed
+        assert verdict.numbers == {"rows": len(latest), "newest_as_of": "2025-08-29"}
+
+    def test_no_forecast_at_all_fails(self) -> None:
+        assert not evaluate_one_row(self.ROWS.clear(), self.ROWS.clear()).passed
+
+
+def test_the_shells_read_the_horizon_of_their_partition(tmp_path: Path) -> None:
+    warehouse = empty_warehouse(tmp_path / "zl.duckdb")
+    for horizon in ("1w", "1m"):
+        warehouse.create_view(view_sql(LATEST, horizon))
+    # The 1m horizon has a falling quantile and no champion on its newest day.
+    bad = forecast(horizon="1m", q05=60.0, is_champion=False)
+    warehouse.merge(FORECASTS, frame(forecast(), forecast(horizon="1m", as_of_date=OLD), bad))
+
+    def broken(horizon: str) -> list[str]:
+        context = SimpleNamespace(partition_key=horizon)
+        shells = (zl_forecasts_checks, vw_zl_latest_checks)
+        results = [r for shell in shells for r in shell.op.compute_fn.decorated_fn(context, warehouse)]
+        assert len(results) == 3
+        return [r.check_name for r in results if not r.passed]
+
+    assert broken("1w") == []
+    assert broken("1m") == ["quantiles_ordered", "one_row"]

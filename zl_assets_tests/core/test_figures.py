@@ -1,0 +1,75 @@
+"""Figures: PNG bytes whose title says where the market is simulated."""
+
+import json
+from datetime import date, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+import vl_convert
+
+from zl_assets.core.figures import importance_figure, out_of_fold_figure, price_figure, titled
+
+PNG = b"\x89PNG\r\n\x1a\n"
+DAYS = [date(2019, 12, 2) + timedelta(days=n) for n in range(60)]
+OOF = pl.DataFrame({"data_date": DAYS, "actual_return": [0.01] * 60, "predicted_return": [0.0] * 60})
+IMPORTANCE = pl.DataFrame({"feature": ["rsi_14", "return_1d"], "gain_share": [0.7, 0.3]})
+
+
+def sessions(source: str) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "trade_date": DAYS,
+            "close": [30.0 + n / 10 for n in range(60)],
+            "is_roll": [n == 20 for n in range(60)],
+            "is_suspect": [n == 30 for n in range(60)],
+            "source": [source] * 60,
+        }
+    )
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The Vega-Lite specifications handed to the renderer."""
+    specs: list[dict[str, Any]] = []
+    real = vl_convert.vegalite_to_png
+
+    def render(spec: str, **options: Any) -> bytes:
+        specs.append(json.loads(spec))
+        return real(spec, **options)
+
+    monkeypatch.setattr(vl_convert, "vegalite_to_png", render)
+    return specs
+
+
+def test_a_simulated_market_is_named_in_every_title(drawn: list[dict[str, Any]]) -> None:
+    figures = [
+        price_figure(sessions("simulated")),
+        out_of_fold_figure(OOF, "1w", simulated=True),
+        importance_figure(IMPORTANCE, "1w", simulated=True),
+    ]
+    assert all(f.startswith(PNG) for f in figures)
+    assert len(drawn) == 3
+    assert all(spec["title"].startswith("SIMULATED market, not real prices: ") for spec in drawn)
+
+
+def test_a_real_market_is_not(drawn: list[dict[str, Any]]) -> None:
+    price_figure(sessions("databento"))
+    assert "SIMULATED" not in drawn[0]["title"]
+    assert titled("x", simulated=False) == "x"
+
+
+def test_the_price_figure_shows_the_regimes_of_its_days_only(drawn: list[dict[str, Any]]) -> None:
+    price_figure(sessions("databento"))
+    data = drawn[0]["datasets"].values()
+    bands = next(rows for rows in data if "regime" in rows[0])
+    assert [(b["regime"], b["start"][:10], b["end"][:10]) for b in bands] == [
+        ("trade_war", "2019-12-02", "2019-12-31"),
+        ("covid_crash", "2020-01-01", "2020-01-30"),
+    ]
+
+
+def test_more_rows_than_a_web_page_may_hold_are_drawn() -> None:
+    days = [date(1995, 1, 2) + timedelta(days=n) for n in range(6000)]
+    long = pl.DataFrame({"data_date": days, "actual_return": [0.0] * 6000, "predicted_return": [0.0] * 6000})
+    assert out_of_fold_figure(long, "1w", simulated=False).startswith(PNG)

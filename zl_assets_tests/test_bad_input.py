@@ -1,0 +1,527 @@
+"""Bad input, end to end: one clear message, the documented exit code, and nothing stored lost or changed."""
+
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from zl_assets_tests.command import Ended, changed, command, environment, lost, rows, stored, zl, zl_process
+from zl_assets_tests.vendor_files import DAILY_NAME, Row, csv, on, write, write_dbn
+
+QUARANTINE = "raw_intelligence.quarantine"
+BARS = "market_data.databento_futures_ohlcv_1d"
+DBN_NAME = "glbx-mdp3-20220101-20221231.ohlcv-1d.dbn.zst"
+
+
+@pytest.fixture(scope="session")
+def new_rows(zl_rows: list[Row]) -> list[Row]:
+    """The bars of 2022, which the home has not seen."""
+    return [r for r in zl_rows if r["ts_event"] >= "2022"]
+
+
+def run(home: Path, data: Path, **variables: str) -> Ended:
+    return zl("run", "--home", home, "--data", data, "--horizon", "1w", **variables)
+
+
+def rejected(home: Path) -> dict[str, int]:
+    found = rows(home, f"SELECT reason, COUNT(*) AS n FROM {QUARANTINE} GROUP BY reason")
+    return {r["reason"]: r["n"] for r in found}
+
+
+def assert_refused(ended: Ended, *told: str) -> None:
+    """Exit 2, nothing on standard output, and one message with each of these parts: what, where, what to do."""
+    assert (ended.code, ended.out) == (2, ""), ended.err
+    assert " -> " in ended.error
+    for part in told:
+        assert part in ended.error, ended.error
+
+
+# A delivery that cannot be used as a whole
+
+
+def _file(name: str, body: bytes) -> Callable[[Path], Path]:
+    def make(directory: Path) -> Path:
+        directory.mkdir()
+        (directory / name).write_bytes(body)
+        return directory
+
+    return make
+
+
+def _half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_a_missing_and_an_empty_directory(home: Path, tmp_path: Path) -> None:
+    before = stored(home)
+    assert_refused(run(home, tmp_path / "nowhere"), "no such directory", str(tmp_path / "nowhere"), "--data")
+    (tmp_path / "empty").mkdir()
+    assert_refused(run(home, tmp_path / "empty"), "no vendor bars found", str(tmp_path / "empty"), "*.csv.zst")
+    assert not changed(before, stored(home))
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "told"),
+    [
+        (DAILY_NAME, b"", "the file is empty"),
+        (DAILY_NAME, csv([]), "a header and no bar"),
+        (DAILY_NAME, b"day,price\n2022-01-03,45\n", "columns ts_event"),
+    ],
+)
+def test_a_useless_file_beside_a_good_one(
+    home: Path, tmp_path: Path, new_rows: list[Row], name: str, body: bytes, told: str
+) -> None:
+    before = stored(home)
+    data = write(tmp_path / "data", new_rows, f"{DAILY_NAME}.zst")
+    (data / name).write_bytes(body)
+    assert_refused(run(home, data), told, str(data / name))
+    assert not changed(before, stored(home))
+
+
+@pytest.mark.parametrize("kind", ["csv.zst", "dbn.zst"])
+def test_a_file_that_was_cut_off(home: Path, tmp_path: Path, new_rows: list[Row], kind: str) -> None:
+    before = stored(home)
+    if kind == "csv.zst":
+        path = write(tmp_path / "data", new_rows, f"{DAILY_NAME}.zst") / f"{DAILY_NAME}.zst"
+    else:
+        path = write_dbn(tmp_path / "data", new_rows, DBN_NAME) / DBN_NAME
+    _half(path)
+    assert_refused(run(home, path.parent), "cut off or damaged", str(path), "download it again")
+    assert not changed(before, stored(home))
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"close": "abc"}, "not_a_number"),
+        ({"symbol": "QQ.v.0"}, "unknown_symbol"),
+    ],
+)
+def test_a_delivery_without_one_usable_bar(
+    home: Path, tmp_path: Path, new_rows: list[Row], values: Row, reason: str
+) -> None:
+    before = stored(home)
+    data = write(tmp_path / "data", [{**r, **values} for r in new_rows])
+    assert_refused(run(home, data), "no usable bar of ZL", f"{len(new_rows)} rows {reason}", QUARANTINE)
+    assert changed(before, stored(home)) == {QUARANTINE}
+    assert rejected(home) == {reason: len(new_rows)}
+
+
+@pytest.mark.parametrize(
+    ("stamp", "reason"), [("{}T00:00:00", "no_utc_timestamp"), ("{}T00:00:00-06:00", "not_at_utc_midnight")]
+)
+def test_local_time(home: Path, tmp_path: Path, new_rows: list[Row], stamp: str, reason: str) -> None:
+    before = stored(home)
+    local = [{**r, "ts_event": stamp.format(r["ts_event"][:10])} for r in new_rows]
+    assert_refused(run(home, write(tmp_path / "data", local)), "no usable bar of ZL", reason)
+    assert changed(before, stored(home)) == {QUARANTINE}
+    [example] = rows(home, f"SELECT original FROM {QUARANTINE} ORDER BY quarantine_id LIMIT 1")
+    assert "T00:00:00" in example["original"]
+
+
+def test_days_before_the_first_regime(home: Path, tmp_path: Path, new_rows: list[Row]) -> None:
+    before = stored(home)
+    old = [{**r, "ts_event": r["ts_event"].replace("2022", "2005", 1)} for r in new_rows]
+    told = ("lie in no regime", f"{DAILY_NAME}, row 1", "2010-01-01", "nothing of this delivery was stored")
+    assert_refused(run(home, write(tmp_path / "data", old)), *told)
+    assert_refused(run(tmp_path / "new", tmp_path / "data"), *told)
+    assert not changed(before, stored(home))
+    # Nothing of it stands in the way of the next run.
+    assert run(home, write(tmp_path / "good", new_rows)).code == 0
+
+
+def test_too_short_a_history(tmp_path: Path, new_rows: list[Row]) -> None:
+    ended = run(tmp_path / "home", write(tmp_path / "data", new_rows[:60]))
+    assert_refused(ended, "0 labelled sessions", "5 sessions ahead", "load a longer history")
+
+
+# Single bad rows
+
+FAULTS: dict[str, tuple[dict[str, str], str]] = {
+    "2022-02-01": ({"open": "abc"}, "not_a_number"),
+    "2022-02-08": ({"close": "NaN"}, "not_a_number"),
+    "2022-02-15": ({"high": "inf"}, "infinite_price"),
+    "2022-02-23": ({"low": "0.000000000"}, "price_not_positive"),
+    "2022-03-01": ({"open": "-45.100000000"}, "price_not_positive"),
+    "2022-03-08": ({"high": "1.000000000"}, "high_below_low"),
+    "2022-03-15": ({"volume": "many"}, "not_a_number"),
+    "2022-03-22": ({"ts_event": "2022-03-22T00:00:00"}, "no_utc_timestamp"),
+    "2022-03-29": ({"ts_event": "2022-03-29T05:00:00.000000000Z"}, "not_at_utc_midnight"),
+    "2022-04-05": ({"ts_event": "2099-04-05T00:00:00.000000000Z"}, "in_the_future"),
+    "2022-04-12": ({"ts_event": "1989-04-12T00:00:00.000000000Z"}, "before_1990"),
+    "2022-04-19": ({"symbol": "QQ.v.0"}, "unknown_symbol"),
+    "2022-04-26": ({"rtype": "32"}, "unknown_record_type"),
+}
+TWO_BARS = "2022-05-03"
+
+
+@pytest.fixture(scope="module")
+def spoilt(
+    vendor_home: Path, tmp_path_factory: pytest.TempPathFactory, new_rows: list[Row]
+) -> tuple[Ended, Path, dict[str, str]]:
+    """A good delivery with one bad row of each kind: how its run ended, its home, and the originals by reason's day."""
+    directory = tmp_path_factory.mktemp("spoilt")
+    bad = new_rows
+    for wanted, (values, _) in FAULTS.items():
+        bad = on(bad, wanted, **values)
+    [twin] = [r for r in new_rows if r["ts_event"].startswith(TWO_BARS)]
+    data = write(directory / "data", [*bad, {**twin, "volume": "1"}])
+    home = shutil.copytree(vendor_home, directory / "home")
+    originals = {r["ts_event"]: s["close"] for r, s in zip(bad, new_rows, strict=True)}
+    return run(home, data), home, originals
+
+
+def test_bad_rows_stop_the_run_and_the_message_names_their_sessions(
+    spoilt: tuple[Ended, Path, dict[str, str]], vendor_home: Path
+) -> None:
+    ended, home, _ = spoilt
+    assert (ended.code, ended.out) == (1, "")
+    for part in ("futures_sessions_1d", "Every exchange session", "2022-02-01", QUARANTINE):
+        assert part in ended.error, ended.error
+    before, after = stored(vendor_home), stored(home)
+    assert not lost(before, after)
+    assert not any(t.startswith(("features", "training.zl", "predictions")) for t in changed(before, after))
+
+
+@pytest.mark.parametrize("wanted", FAULTS)
+def test_a_bad_row_is_in_quarantine_with_its_reason_and_the_original(
+    spoilt: tuple[Ended, Path, dict[str, str]], wanted: str
+) -> None:
+    _, home, _ = spoilt
+    values, reason = FAULTS[wanted]
+    [(column, value)] = values.items()
+    found = rows(home, f"SELECT * FROM {QUARANTINE} WHERE reason = '{reason}'")
+    assert any(f'"{column}":"{value}"' in r["original"] for r in found), found
+    assert {r["source_file"] for r in found} == {DAILY_NAME}
+    assert not rows(home, f"SELECT 1 FROM {BARS} WHERE bar_date = '{wanted}'")
+
+
+def test_two_different_bars_of_one_day_are_both_in_quarantine(spoilt: tuple[Ended, Path, dict[str, str]]) -> None:
+    _, home, _ = spoilt
+    found = rows(home, f"SELECT original FROM {QUARANTINE} WHERE reason = 'two_different_bars'")
+    assert len(found) == 2
+    assert not rows(home, f"SELECT 1 FROM {BARS} WHERE bar_date = '{TWO_BARS}'")
+
+
+def test_a_good_row_beside_bad_ones_is_stored(spoilt: tuple[Ended, Path, dict[str, str]], new_rows: list[Row]) -> None:
+    _, home, _ = spoilt
+    [count] = rows(home, f"SELECT COUNT(*) AS n FROM {BARS} WHERE bar_date >= '2022-01-01'")
+    assert count["n"] == len(new_rows) - len(FAULTS) - 1
+
+
+def test_a_better_delivery_heals_the_home(
+    spoilt: tuple[Ended, Path, dict[str, str]], tmp_path: Path, new_rows: list[Row]
+) -> None:
+    home = shutil.copytree(spoilt[1], tmp_path / "home")
+    before = stored(home)
+    ended = run(home, write(tmp_path / "data", new_rows))
+    assert ended.code == 0, ended.err
+    assert not lost({t: before[t] for t in (BARS, QUARANTINE)}, stored(home))
+    assert rows(home, f"SELECT COUNT(*) AS n FROM {BARS} WHERE bar_date >= '2022-01-01'") == [{"n": len(new_rows)}]
+
+
+def test_one_nan_row_is_a_missing_session(home: Path, tmp_path: Path, new_rows: list[Row]) -> None:
+    ended = run(home, write(tmp_path / "data", on(new_rows, "2022-06-07", close="NaN")))
+    assert (ended.code, ended.out) == (1, "")
+    assert "2022-06-07" in ended.error
+    assert rejected(home) == {"not_a_number": 1}
+
+
+def test_a_bad_row_of_another_symbol_is_a_warning(home: Path, tmp_path: Path, new_rows: list[Row]) -> None:
+    zs = [{**r, "symbol": "ZS.v.0"} for r in new_rows]
+    data = write(tmp_path / "data", [*new_rows, *on(zs, "2022-06-07", close="NaN")])
+    ended = run(home, data)
+    assert ended.code == 0, ended.err
+    [warning] = [line for line in ended.err.splitlines() if line.startswith("warning: ")]
+    assert "raw_intelligence/quarantine" in warning
+    assert "rejected" in warning
+    assert "not_a_number ZS.v.0 2022-06-07" in warning
+    assert rejected(home) == {"not_a_number": 1}
+
+
+def test_a_bar_that_contradicts_a_stored_one_is_set_aside(home: Path, tmp_path: Path, zl_rows: list[Row]) -> None:
+    before = stored(home)
+    ended = run(home, write(tmp_path / "data", on(zl_rows[-500:], "2021-06-08", volume="7")))
+    assert ended.code == 0, ended.err
+    assert rejected(home) == {"contradicts_stored_bar": 1}
+    assert not lost({BARS: before[BARS]}, stored(home))
+
+
+def test_a_gap_of_ten_sessions_names_each_of_them(home: Path, tmp_path: Path, new_rows: list[Row]) -> None:
+    before = stored(home)
+    gap = new_rows[100:110]
+    ended = run(home, write(tmp_path / "data", [r for r in new_rows if r not in gap]))
+    assert (ended.code, ended.out) == (1, "")
+    for row in gap:
+        assert row["ts_event"][:10] in ended.error, ended.error
+    assert not lost(before, stored(home))
+
+
+# The place where things are stored
+
+
+@pytest.fixture
+def locked(home: Path):
+    """A home whose warehouse another process holds, and that process."""
+    program = "import sys, duckdb; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+    arguments = [sys.executable, "-c", program, str(home / "warehouse.duckdb")]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        yield home, holder.pid
+        holder.communicate()
+
+
+def test_a_warehouse_that_another_process_holds(locked: tuple[Path, int], simulated_zl: Path) -> None:
+    home, pid = locked
+    for ended in (
+        run(home, simulated_zl),
+        zl("status", "--home", home),
+        zl("query", "SELECT 1 AS one", "--home", home),
+        zl("export", "--home", home),
+    ):
+        assert_refused(ended, f"PID {pid}", "warehouse.duckdb", "0.3 s", "nothing was changed")
+
+
+@pytest.mark.parametrize("body", [b"not a database\n" * 1000, b"\x00" * 5000], ids=["text", "zeros"])
+def test_a_file_that_is_no_warehouse(tmp_path: Path, simulated_zl: Path, body: bytes) -> None:
+    path = tmp_path / "warehouse.duckdb"
+    path.write_bytes(body)
+    for ended in (
+        run(tmp_path, simulated_zl),
+        zl("status", "--home", tmp_path),
+        zl("query", "SELECT 1 AS one", "--home", tmp_path),
+    ):
+        assert_refused(ended, "not a DuckDB database", str(path), "it was not changed")
+    assert path.read_bytes() == body
+
+
+def test_a_home_that_is_a_file(tmp_path: Path, simulated_zl: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for ended in (
+        run(tmp_path / "file", simulated_zl),
+        zl("status", "--home", tmp_path / "file"),
+        zl("query", "SELECT 1", "--home", tmp_path / "file"),
+        zl("export", ZL_HOME=str(tmp_path / "file")),
+    ):
+        assert_refused(ended, "the home is not a directory", str(tmp_path / "file"), "--home")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_home_below_a_file_or_where_nobody_may_write(tmp_path: Path, simulated_zl: Path) -> None:
+    (tmp_path / "file").touch()
+    assert_refused(run(tmp_path / "file" / "home", simulated_zl), "cannot be written", str(tmp_path / "file"), "--home")
+    # Even root may not create a directory here.
+    assert_refused(run(Path("/proc/zl"), simulated_zl), "cannot be written", "/proc/zl", "--home")
+
+
+FULL_DISK = """
+set -e
+mount -t tmpfs -o size=40M tmpfs "$1"
+cp -r "$2" "$1/home"
+python=$3; data=$4; leave=$5
+free=$(df --output=avail -k "$1" | tail -1)
+head -c $(( (free - leave) * 1024 )) /dev/zero > "$1/fill"
+set +e
+"$python" -m zl_assets.cli run --home "$1/home" --data "$data" --horizon 1w
+code=$?
+rm "$1/fill"
+cp "$1/home/warehouse.duckdb" "$6"
+exit $code
+"""
+
+
+def may_mount() -> bool:
+    return subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("leave_kb", [40, 700])
+def test_a_full_disk(home: Path, tmp_path: Path, new_rows: list[Row], leave_kb: int) -> None:
+    before = stored(home)
+    data = write(tmp_path / "data", new_rows)
+    mount, after = tmp_path / "mount", tmp_path / "after"
+    mount.mkdir()
+    after.mkdir()
+    if not may_mount():
+        pytest.skip("no right to mount a small disk; the file size limit below stands in for it")
+    arguments = ["unshare", "-m", "bash", "-c", FULL_DISK, "full", mount, home, sys.executable, data]
+    done = subprocess.run(
+        [*map(str, arguments), str(leave_kb), str(after / "warehouse.duckdb")],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    assert_refused(Ended(done.returncode, done.stdout, done.stderr), "no space left", str(mount), "free space")
+    assert not lost(before, stored(after))
+
+
+def test_a_file_size_limit(home: Path, tmp_path: Path, new_rows: list[Row]) -> None:
+    if may_mount():
+        pytest.skip("a full disk is tested as one")
+    before = stored(home)
+    limit = (home / "warehouse.duckdb").stat().st_size // 4
+    done = subprocess.run(
+        command("run", "--home", home, "--data", write(tmp_path / "data", new_rows), "--horizon", "1w"),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    assert_refused(Ended(done.returncode, done.stdout, done.stderr), str(home))
+    assert not lost(before, stored(home))
+
+
+# Settings and arguments
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ZL_DATABENTO_MAX_COST_USD", "abc"),
+        ("ZL_DATABENTO_MAX_COST_USD", "-1"),
+        ("ZL_DATABENTO_MAX_COST_USD", "nan"),
+        ("ZL_WAREHOUSE", "bigquery"),
+        ("ZL_WAREHOUSE_LOCK_SECONDS", "soon"),
+        ("ZL_SIMULATED_WORLD", "flat"),
+        ("ZL_SIMULATED_SEED", "-1"),
+    ],
+)
+def test_a_variable_with_an_unusable_value(tmp_path: Path, name: str, value: str) -> None:
+    for arguments in (("run",), ("status",)):
+        ended = zl(*arguments, "--home", tmp_path / "home", **{name: value})
+        assert_refused(ended, f"setting {name} is not usable", f"got '{value}'")
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "--horizon", "2w"),
+        ("export", "--horizon", "2w"),
+        ("export", "--format", "xlsx"),
+        ("export", "--surface", "half"),
+        ("query", "SELECT 1", "--format", "xml"),
+        ("simulate", "somewhere", "--world", "flat"),
+        ("simulate", "somewhere", "--seed", "-1"),
+        ("simulate", "somewhere", "--start", "yesterday"),
+        ("ui", "--port", "0"),
+        ("ui", "--port", "http"),
+        ("nonsense",),
+    ],
+)
+def test_an_argument_that_is_not_known(arguments: tuple[str, ...]) -> None:
+    ended = zl(*arguments)
+    assert (ended.code, ended.out) == (2, "")
+    # What is at fault is named: the value, or the option where the value is not one of its kind.
+    assert arguments[-1] in ended.err or arguments[-2] in ended.err
+
+
+def test_a_simulation_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    assert_refused(zl("simulate", tmp_path), "files that no simulation wrote", str(tmp_path))
+    backwards = zl("simulate", tmp_path / "new", "--start", "2020-01-02", "--end", "2020-01-01")
+    assert_refused(backwards, "start is not before end")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.txt"]
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert_refused(zl("ui", "--home", tmp_path / "home", "--port", port), f"port {port} is taken", "--port")
+
+
+def test_an_export_before_any_run_of_another_surface_or_of_a_horizon_without_rows(home: Path, tmp_path: Path) -> None:
+    assert_refused(zl("export", "--home", tmp_path / "new"), "there is no warehouse yet", "zl run")
+    assert_refused(zl("export", "--home", home, "--surface", "full"), "full surface is not built", "--surface prod")
+    assert_refused(zl("export", "--home", home), "zl_training_prod_allhistory_1m holds no row yet", "--horizon 1m")
+    assert not (home / "exports").exists()
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        f"DROP TABLE {BARS}",
+        f"DELETE FROM {BARS} WHERE TRUE",
+        f"UPDATE {BARS} SET close = 1 WHERE TRUE",
+        f"INSERT INTO {BARS} (symbol) VALUES ('ZL')",
+        f"TRUNCATE TABLE {BARS}",
+        f"ALTER TABLE {BARS} DROP COLUMN close",
+        "CREATE TABLE market_data.mine AS SELECT 1 AS one",
+        "CREATE OR REPLACE VIEW market_data.mine AS SELECT 1 AS one",
+        f"MERGE INTO {BARS} AS t USING (SELECT 1) AS s ON FALSE WHEN NOT MATCHED BY SOURCE THEN DELETE",
+        f"SELECT 1; DROP TABLE {BARS}",
+        f"WITH gone AS (DELETE FROM {BARS} RETURNING *) SELECT * FROM gone",
+        "COPY market_data.mine TO 'here.csv'",
+        "EXPORT DATA OPTIONS(uri='here.csv') AS SELECT 1",
+        "ATTACH 'other.duckdb'",
+        "PRAGMA database_list",
+        "SET memory_limit = '1GB'",
+        "EXPLAIN SELECT 1",
+        "CALL pragma_version()",
+        "INSTALL httpfs",
+        "SELECT",
+        "SELECT FROM WHERE",
+        "",
+        ";",
+        "hello",
+    ],
+)
+def test_a_query_that_is_not_one_select(sql: str, simulated_home: Path) -> None:
+    size = (simulated_home / "warehouse.duckdb").stat()
+    ended = zl("query", sql, "--home", simulated_home, "--format", "json")
+    assert_refused(ended, "")
+    assert ended.err.count("\n") == 1, ended.err
+    after = (simulated_home / "warehouse.duckdb").stat()
+    assert (size.st_size, size.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("SELECT * FROM market_data.mine", "market_data.mine"),
+        (f"SELECT mine FROM {BARS}", "mine"),
+        ("SELECT * FROM read_csv('/etc/passwd')", "read_csv"),
+        ("SELECT * FROM '/etc/passwd'", "/etc/passwd"),
+        ("SELECT SQRT(-1) AS x", "square root"),
+        ("SELECT 9223372036854775807 + 1 AS x", "Overflow"),
+        ("SELECT CAST('x' AS INT64) AS x", "Could not convert"),
+        ("SELECT INTERVAL 1 DAY AS x", "interval"),
+        ("SELECT @x AS x", "x"),
+        ("SELECT REPEAT('a', 100000000000) AS x", "string"),
+    ],
+)
+def test_a_query_that_fails(sql: str, told: str, simulated_home: Path) -> None:
+    assert_refused(zl("query", sql, "--home", simulated_home), told)
+
+
+def test_a_query_before_any_run(tmp_path: Path) -> None:
+    ended = zl("query", "SELECT * FROM predictions.vw_zl_1m_latest", "--home", tmp_path / "new")
+    assert_refused(ended, "there is no warehouse yet", "zl run")
+    assert not (tmp_path / "new").exists()
+
+
+# As a user meets it: a process of its own
+
+
+def test_no_traceback_reaches_a_terminal(home: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / "data", []) / DAILY_NAME
+    for arguments, told in (
+        (("run", "--home", home, "--data", path.parent), "a header and no bar"),
+        (("query", f"DROP TABLE {BARS}", "--home", home), "not one SELECT"),
+    ):
+        ended = zl_process(*arguments)
+        assert_refused(ended, told)

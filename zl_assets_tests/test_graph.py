@@ -1,0 +1,224 @@
+"""The graph as Dagster resolves it: which assets, checks and jobs there are, and what each carries."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from zl_assets.automation.instance import open_instance
+from zl_assets.build import build_definitions
+from zl_assets.core.horizons import HORIZONS
+from zl_assets.settings import Settings
+from zl_assets.warehouse.contracts import contract, contracts
+from zl_assets_tests.conftest import PROJECT
+
+GROUPS = {
+    "market_data/databento_futures_ohlcv_1d": "raw",
+    "market_data/databento_futures_ohlcv_1h": "raw",
+    "raw_intelligence/quarantine": "raw",
+    "market_data/futures_sessions_1d": "raw",
+    "training/regime_weights": "regimes",
+    "training/regime_calendar": "regimes",
+    "features/daily_ml_matrix": "features",
+    "training/vw_zl_flat": "training",
+    "training/zl_training_prod_allhistory": "training",
+    "models/trees/lightgbm": "models",
+    "predictions/zl_forecasts": "predictions",
+    "predictions/vw_zl_latest": "predictions",
+}
+PER_HORIZON = {key for key, group in GROUPS.items() if group in ("training", "models", "predictions")}
+UPSTREAM = {
+    "market_data/futures_sessions_1d": {
+        "market_data/databento_futures_ohlcv_1d",
+        "market_data/databento_futures_ohlcv_1h",
+    },
+    "features/daily_ml_matrix": {"market_data/futures_sessions_1d", "training/regime_weights"},
+    "training/vw_zl_flat": {"features/daily_ml_matrix"},
+    "training/zl_training_prod_allhistory": {"training/vw_zl_flat"},
+    "models/trees/lightgbm": {"training/zl_training_prod_allhistory"},
+    "predictions/zl_forecasts": {"models/trees/lightgbm"},
+    "predictions/vw_zl_latest": {"predictions/zl_forecasts"},
+}
+BLOCKING = {
+    "market_data/databento_futures_ohlcv_1d": {"unique", "lineage_complete", "prices_consistent", "one_world"},
+    "market_data/databento_futures_ohlcv_1h": {"unique", "lineage_complete"},
+    "market_data/futures_sessions_1d": {
+        "no_session_missing",
+        "unique",
+        "no_sunday",
+        "prices_consistent",
+        "lineage_complete",
+    },
+    "training/regime_weights": {"v0_contiguous", "weights_positive"},
+    "training/regime_calendar": {"whole"},
+    "features/daily_ml_matrix": {
+        "enough_rows",
+        "regime_present",
+        "prices_consistent",
+        "rsi_in_range",
+        "volatility_in_range",
+        "unique",
+        "no_sunday",
+    },
+    "training/vw_zl_flat": {"enough_targets", "target_recomputed", "split_right", "no_null_target", "no_join"},
+    "training/zl_training_prod_allhistory": {"equals_view"},
+    "models/trees/lightgbm": {"trained", "folds_stable", "importance_sensible", "not_too_good"},
+    "predictions/zl_forecasts": {"unique", "quantiles_ordered"},
+    "predictions/vw_zl_latest": {"one_row"},
+}
+WARNING = {"raw_intelligence/quarantine": {"nothing_rejected"}}
+
+
+def named(keys: set[dg.AssetCheckKey]) -> dict[str, set[str]]:
+    """Check names by asset."""
+    found: dict[str, set[str]] = {}
+    for key in keys:
+        found.setdefault(key.asset_key.to_user_string(), set()).add(key.name)
+    return found
+
+
+@pytest.fixture(scope="module")
+def definitions(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
+    return build_definitions(Settings(home=tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture(scope="module")
+def specs(definitions: dg.Definitions) -> dict[str, dg.AssetSpec]:
+    return {s.key.to_user_string(): s for s in definitions.resolve_all_asset_specs()}
+
+
+@pytest.fixture(scope="module")
+def check_specs(definitions: dg.Definitions) -> list[dg.AssetCheckSpec]:
+    graph = definitions.resolve_asset_graph()
+    return [graph.get_check_spec(key) for key in graph.asset_check_keys]
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with open_instance(Settings(home=tmp_path)) as opened:
+        yield opened
+
+
+def test_the_graph_has_exactly_these_assets_in_these_groups(specs: dict[str, dg.AssetSpec]) -> None:
+    assert {name: spec.group_name for name, spec in specs.items()} == GROUPS
+
+
+def test_data_flows_one_way_between_these_assets(specs: dict[str, dg.AssetSpec]) -> None:
+    upstream = {name: {d.asset_key.to_user_string() for d in spec.deps} for name, spec in specs.items()}
+    assert {name: deps for name, deps in upstream.items() if deps} == UPSTREAM
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_an_asset_says_whose_it_is_and_what_it_holds(specs: dict[str, dg.AssetSpec], name: str) -> None:
+    spec = specs[name]
+    assert spec.owners
+    assert spec.kinds
+    assert spec.code_version
+    assert spec.description
+    assert len(spec.description) > 20
+
+
+@pytest.mark.parametrize("name", sorted({n.replace(".", "/") for n in contracts()} & set(GROUPS)))
+def test_a_table_shows_the_columns_of_its_contract(specs: dict[str, dg.AssetSpec], name: str) -> None:
+    promised = contract(name.replace("/", "."))
+    schema = specs[name].metadata["dagster/column_schema"]
+    assert isinstance(schema, dg.TableSchema)
+    top = [c for c in schema.columns if "." not in c.name]
+    assert [c.name for c in top] == [c.name for c in promised.columns]
+    assert [c.constraints.nullable for c in top] == [c.nullable for c in promised.columns]
+    assert all(c.description for c in schema.columns)
+    assert {c.name for c in schema.columns} >= {f"{c.name}.{f.name}" for c in promised.columns for f in c.fields}
+
+
+def test_every_contract_belongs_to_an_asset() -> None:
+    per_horizon = {f"training/zl_training_prod_allhistory_{h}" for h in HORIZONS}
+    assert {n.replace(".", "/") for n in contracts()} - per_horizon <= set(GROUPS)
+
+
+def test_from_the_training_view_on_assets_and_checks_are_partitioned_by_horizon(
+    specs: dict[str, dg.AssetSpec], check_specs: list[dg.AssetCheckSpec]
+) -> None:
+    for name, spec in specs.items():
+        keys = spec.partitions_def.get_partition_keys() if spec.partitions_def else None
+        assert keys == (["1w", "1m", "3m", "6m", "12m"] if name in PER_HORIZON else None), name
+    for check in check_specs:
+        assert check.partitions_def == specs[check.asset_key.to_user_string()].partitions_def, check.key
+
+
+def test_blocking_checks_are_these_and_block(check_specs: list[dg.AssetCheckSpec]) -> None:
+    assert named({c.key for c in check_specs if c.blocking}) == BLOCKING
+    assert named({c.key for c in check_specs if not c.blocking}) == WARNING
+    assert all(c.description for c in check_specs)
+
+
+def test_every_asset_but_the_quarantine_has_a_blocking_check() -> None:
+    assert set(BLOCKING) == set(GROUPS) - {"raw_intelligence/quarantine"}
+
+
+def test_the_two_jobs_share_out_every_asset_and_every_check(definitions: dg.Definitions) -> None:
+    assets: dict[str, set[str]] = {}
+    checks: dict[str, dict[str, set[str]]] = {}
+    for name in ("market_job", "horizon_job"):
+        job = definitions.resolve_job_def(name)
+        layer = job.asset_layer
+        assets[name] = {k.to_user_string() for k in layer.selected_asset_keys}
+        # What the steps of the job yield, not what the graph around them knows of.
+        yielded = {k for h in job.graph.iterate_node_handles() for k in layer.get_selected_entity_keys_for_node(h)}
+        checks[name] = named({k for k in yielded if isinstance(k, dg.AssetCheckKey)})
+    expected = BLOCKING | WARNING
+    assert assets["horizon_job"] == PER_HORIZON
+    assert assets["market_job"] == set(GROUPS) - PER_HORIZON
+    assert checks["horizon_job"] == {n: c for n, c in expected.items() if n in PER_HORIZON}
+    assert checks["market_job"] == {n: c for n, c in expected.items() if n not in PER_HORIZON}
+    partitions = definitions.resolve_job_def("horizon_job").partitions_def
+    assert partitions is not None
+    assert partitions.get_partition_keys() == list(HORIZONS)
+    assert definitions.resolve_job_def("market_job").partitions_def is None
+
+
+def test_whatever_writes_the_warehouse_waits_in_its_pool(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    pools = {key.to_user_string(): graph.get(key).pools for key in graph.get_all_asset_keys()}
+    assert {name for name, pool in pools.items() if pool == {"warehouse"}} == set(GROUPS) - {"models/trees/lightgbm"}
+    assert pools["models/trees/lightgbm"] == set(), "fitting must not keep others from writing"
+
+
+def test_the_instance_takes_the_configuration(instance: dg.DagsterInstance) -> None:
+    assert instance.get_concurrency_config().pool_config.default_pool_limit == 1
+    assert instance.run_monitoring_enabled
+    assert not instance.telemetry_enabled
+    queue = instance.get_concurrency_config().run_queue_config
+    assert queue is not None
+    assert queue.max_concurrent_runs == 2
+
+
+def test_the_home_keeps_the_configuration_of_the_project(instance: dg.DagsterInstance) -> None:
+    copied = Path(instance.root_directory) / "dagster.yaml"
+    assert yaml.safe_load(copied.read_text()) == yaml.safe_load((PROJECT / "dagster.yaml").read_text())
+
+
+def test_the_workspace_names_the_definitions() -> None:
+    workspace = yaml.safe_load((PROJECT / "workspace.yaml").read_text())
+    assert workspace == {"load_from": [{"python_module": "zl_assets.definitions"}]}
+
+
+def test_definitions_validate_with_no_variable_set(tmp_path: Path) -> None:
+    ours = ("ZL_", "DAGSTER_", "DATABENTO_", "PYTHONWARNINGS")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    done = subprocess.run(
+        [sys.executable, "-m", "dagster", "definitions", "validate", "-w", str(PROJECT / "workspace.yaml")],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "All code locations passed validation" in done.stdout
+    assert list(tmp_path.iterdir()) == []
