@@ -19,7 +19,7 @@ def _default_home() -> Path:
 class Settings(BaseSettings):
     """Settings of one process. Each field is the variable ZL_<FIELD>, unless its description names another."""
 
-    model_config = SettingsConfigDict(env_prefix="ZL_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="ZL_", env_ignore_empty=True, frozen=True, extra="forbid")
 
     home: Path = Field(
         default_factory=_default_home, description="Directory of the warehouse, models, exports and runs"

@@ -1,6 +1,5 @@
 """Whole runs: repeated, killed, fed from each source, and on the licensed files."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -11,9 +10,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from zl_assets.automation.instance import PROCESS_TAG, end_abandoned_runs, open_instance
+from zl_assets.automation.instance import IN_PROCESS_TAG, end_abandoned_runs, only_run, open_instance
 from zl_assets.core.exchange_calendar import sessions_of
 from zl_assets.core.horizons import HORIZONS
+from zl_assets.errors import ConfigurationError
 from zl_assets.settings import Settings
 from zl_assets_tests.command import Ended, changed, command, environment, lost, rows, stored, zl
 from zl_assets_tests.sources.databento_server import KEY, Answer, FakeDatabento, refusal, running
@@ -86,13 +86,22 @@ def test_a_killed_run_is_marked_and_the_next_one_ends_well(home: Path, tmp_path:
     assert slots.active_slot_count == slots.pending_step_count == 0
 
 
-@pytest.mark.xfail(strict=True, reason="only the number of the process is compared, and numbers are used again")
-def test_a_killed_run_whose_process_number_is_in_use_again_is_abandoned_too() -> None:
-    # In a container every `zl` may be process 1: the killed run then bears the number of the one that asks.
+def test_a_killed_run_is_marked_and_one_of_the_ui_is_left_alone() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        killed = dg.DagsterRun("market_job", status=dg.DagsterRunStatus.STARTED, tags={PROCESS_TAG: str(os.getpid())})
+        killed = dg.DagsterRun("market_job", status=dg.DagsterRunStatus.STARTED, tags={IN_PROCESS_TAG: "true"})
         instance.add_run(killed)
+        instance.add_run(dg.DagsterRun("market_job", status=dg.DagsterRunStatus.STARTED))
         assert end_abandoned_runs(instance) == [killed.run_id]
+        assert end_abandoned_runs(instance) == []
+
+
+def test_two_runs_at_once_in_one_home_end_in_one_clear_message(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, warehouse_lock_seconds=0.3)
+    refused = pytest.raises(ConfigurationError, match="another `zl run` has been at work")
+    with only_run(settings), refused, only_run(settings):
+        pass
+    with only_run(settings):
+        pass
 
 
 # Two worlds

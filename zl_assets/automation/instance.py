@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import fcntl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +15,9 @@ from zl_assets.settings import Settings
 if TYPE_CHECKING:
     import dagster as dg
 
-PROCESS_TAG = "zl/pid"
-"""Run tag with the process that executes the run, so that a killed one can be told from a running one."""
+IN_PROCESS_TAG = "zl/in_process"
+"""Run tag of runs that a `zl` process executes itself, so that a killed one can be told from one of the UI."""
+_POLL_SECONDS = 0.2
 
 
 def config_file() -> Path:
@@ -50,27 +54,41 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     return dg.DagsterInstance.from_config(str(prepare_home(settings)))
 
 
-def end_abandoned_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Mark runs of killed `zl` processes as failed; returns their ids.
+@contextmanager
+def only_run(settings: Settings) -> Iterator[None]:
+    """Hold a home's run lock: one `zl run` at a time. The system frees the lock when the process ends, however it ends.
 
-    Without this, a run that was killed would seem to go on, and hold up the runs that the UI has queued.
+    Raises:
+        ConfigurationError: another `zl run` holds it for longer than the lock timeout.
+    """
+    path = prepare_home(settings) / "run.lock"
+    deadline = time.monotonic() + settings.warehouse_lock_seconds
+    with path.open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise ConfigurationError(
+                        f"another `zl run` has been at work in this home for {settings.warehouse_lock_seconds:g} s",
+                        where=str(settings.home),
+                        action="wait for it to end, or choose another --home",
+                    ) from error
+                time.sleep(_POLL_SECONDS)
+        yield
+
+
+def end_abandoned_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Mark the unfinished runs of earlier `zl` processes as failed; returns their ids. Call it under `only_run`.
+
+    Whoever holds the lock is the only one at work, so every such run was killed. Without this it would seem to go on,
+    and hold up the runs that the UI has queued.
     """
     import dagster as dg
 
-    ended: list[str] = []
-    for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])):
-        pid = run.tags.get(PROCESS_TAG)
-        if pid is not None and not _is_alive(int(pid)):
-            instance.report_run_failed(run, f"the process {pid} that executed the run has ended")
-            ended.append(run.run_id)
-    return ended
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    unfinished = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
+    abandoned = instance.get_runs(dg.RunsFilter(statuses=unfinished, tags={IN_PROCESS_TAG: "true"}))
+    for run in abandoned:
+        instance.report_run_failed(run, "the process that executed the run was killed")
+    return [run.run_id for run in abandoned]

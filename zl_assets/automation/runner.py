@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from zl_assets.automation.instance import PROCESS_TAG, end_abandoned_runs, open_instance, prepare_home
+from zl_assets.automation.instance import IN_PROCESS_TAG, end_abandoned_runs, only_run, open_instance, prepare_home
 from zl_assets.automation.jobs import HORIZON_JOB, MARKET_JOB
 from zl_assets.build import build_definitions, build_warehouse
 from zl_assets.errors import CheckFailed, ConfigurationError, StorageFull
@@ -91,19 +90,9 @@ class _Listener(logging.Handler):
                     evaluation.check_name,
                     self.partition,
                     evaluation.severity.value,
-                    _told(evaluation),
+                    evaluation.description or "",
                 )
             )
-
-
-def _told(evaluation: dg.AssetCheckEvaluation) -> str:
-    """The rule of a check that failed, what was found, and every offending row that the check shows."""
-    head, _, first = (evaluation.description or "").partition("; first: ")
-    shown = evaluation.metadata.get("first_offending_rows")
-    if not first or shown is None:
-        return head
-    table = str(shown.value).splitlines()[2:]
-    return f"{head}; first: {', '.join(' '.join(row.replace('|', ' ').split()) for row in table)})"
 
 
 def run_graph(settings: Settings, horizons: Sequence[str], report: Report) -> RunOutcome:
@@ -122,7 +111,7 @@ def run_graph(settings: Settings, horizons: Sequence[str], report: Report) -> Ru
     prepare_home(settings)
     build_warehouse(settings).ensure()
     definitions = build_definitions(settings)
-    with _storage_faults(settings), open_instance(settings) as instance:
+    with _storage_faults(settings), only_run(settings), open_instance(settings) as instance:
         for run_id in end_abandoned_runs(instance):
             report(f"run {run_id[:8]} had been killed: marked as failed")
         report("market")
@@ -163,7 +152,7 @@ def _execute(
             instance=instance,
             partition_key=partition,
             run_config={"loggers": {_LOGGER: {}}},
-            tags={PROCESS_TAG: str(os.getpid())},
+            tags={IN_PROCESS_TAG: "true"},
         )
     except dg.DagsterExecutionStepExecutionError as error:
         raise error.user_exception from error

@@ -90,12 +90,9 @@ def _sentence(check: Check, verdict: Verdict) -> str:
     if verdict.passed:
         return check.description
     found = ", ".join(f"{name} = {value}" for name, value in verdict.numbers.items())
-    rows = (
-        ""
-        if verdict.offenders is None or verdict.offenders.is_empty()
-        else f"; first: {verdict.offenders.row(0, named=True)}"
-    )
-    return f"{check.description}: broken ({found}{rows})"
+    offenders = [] if verdict.offenders is None else verdict.offenders.head(SHOWN_OFFENDERS).iter_rows()
+    rows = ", ".join(" ".join(str(value) for value in row) for row in offenders)
+    return f"{check.description}: broken ({found}{'; first: ' if rows else ''}{rows})"
 
 
 def _metadata(verdict: Verdict) -> dict[str, Any]:

@@ -69,14 +69,25 @@ def build_sessions(hourly: pl.DataFrame, daily: pl.DataFrame) -> SessionBuild:
 
 
 def _pieces(hourly: pl.DataFrame, daily: pl.DataFrame) -> pl.DataFrame:
-    """Bars with the trade date they count for; hourly bars where a session has any of its own day, else daily ones."""
+    """Bars with the trade date they count for: hourly where those hold the whole of a session's own day, else daily.
+
+    Hours may be delivered for a part of a day. They are whole if they add up to the volume of the delivered daily bar;
+    where no daily bar came, nothing can tell.
+    """
     hours = _dated(hourly.filter(pl.col("rtype") == HOURLY), chicago_trade_date(pl.col("ts_event")))
     local = pl.col("ts_event").dt.convert_time_zone("America/Chicago").dt.date()
     hours = hours.with_columns(is_own=local == pl.col("trade_date"))
     delivered = daily.filter((pl.col("rtype") == DAILY) & (pl.col("built_from") == "1d"))
     days = _dated(delivered, pl.col("ts_event").dt.date())
     days = days.with_columns(is_own=pl.col("ts_event").dt.date() == pl.col("trade_date"))
+    by_day = hours.group_by("symbol", pl.col("ts_event").dt.date().alias("trade_date"))
+    in_part = (
+        by_day.agg(traded=pl.col("volume").sum())
+        .join(days.filter("is_own").select("symbol", "trade_date", "volume"), on=["symbol", "trade_date"])
+        .filter(pl.col("traded") < pl.col("volume"))
+    )
     exact = hours.filter("is_own").select("symbol", "trade_date").unique()
+    exact = exact.join(in_part, on=["symbol", "trade_date"], how="anti")
     hours = hours.join(exact, on=["symbol", "trade_date"], how="semi")
     days = days.join(exact, on=["symbol", "trade_date"], how="anti")
     own_days = days.filter("is_own").select("symbol", "trade_date").unique()

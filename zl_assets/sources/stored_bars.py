@@ -112,7 +112,11 @@ class StoredBars:
         return pl.concat([accepted, aggregated]), contradicting
 
     def _replaces_simulated(self, bars: pl.DataFrame) -> bool:
-        """Whether real bars arrive where a simulated market is stored; a simulated market never touches real bars."""
+        """Whether a simulated market is stored and real bars, or those of another simulated market, arrive.
+
+        Raises:
+            InputError: simulated bars meet real ones, in the delivery or in the store.
+        """
         sources = set(bars["source"].unique())
         if {"databento", "simulated"} <= sources:
             raise InputError(
@@ -123,7 +127,18 @@ class StoredBars:
                 "this home holds real bars, and simulated ones must not be mixed in",
                 action="choose another --home for the simulated market",
             )
-        return "databento" in sources and self._has("simulated")
+        return self._has("simulated") and ("databento" in sources or self._is_another_simulation(bars))
+
+    def _is_another_simulation(self, bars: pl.DataFrame) -> bool:
+        """Whether most bars of the delivery contradict the stored simulated market, or share no period with it.
+
+        The same world and seed over a longer range only appends; another seed is another market.
+        """
+        daily = bars.filter(pl.col("rtype") == DAILY)
+        stored = self._stored(_HOURLY if daily.is_empty() else _DAILY)
+        kept, contradicting = without_conflicts(bars if daily.is_empty() else daily, stored)
+        shared = kept.join(stored, on=["symbol", "ts_event"], how="semi").height
+        return contradicting.height >= max(shared, 1) or not shared + contradicting.height
 
     def _drop_simulated(self) -> None:
         for name, promised in contracts().items():

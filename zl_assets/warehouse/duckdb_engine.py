@@ -68,8 +68,9 @@ class DuckDBWarehouse:
         """Replace a table's rows by those of a SELECT, in one transaction; returns the rows."""
         columns = ", ".join(c.name for c in contract(table).columns)
         with self._transaction() as connection:
+            connection.execute(f"CREATE TEMP TABLE replacement AS SELECT {columns} FROM ({to_duckdb(select)})")
             connection.execute(f"DELETE FROM {table}")
-            connection.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM ({to_duckdb(select)})")
+            connection.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM replacement")
             return _count(connection, table)
 
     def create_view(self, statement: str) -> None:

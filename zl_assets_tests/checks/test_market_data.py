@@ -191,7 +191,7 @@ class TestShownVerdict:
         assert not result.passed
         assert result.severity == dg.AssetCheckSeverity.ERROR
         assert result.description.startswith(
-            "Every n is positive: broken (rows = 30, offending_rows = 30; first: {'n': -1"
+            "Every n is positive: broken (rows = 30, offending_rows = 30; first: -1 2015-01-01, -2 2015-01-02"
         )
         table = result.metadata["first_offending_rows"].value.splitlines()
         assert table[:3] == ["| n | day |", "|---|---|", "| -1 | 2015-01-01 |"]

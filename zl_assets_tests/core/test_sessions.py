@@ -100,7 +100,7 @@ class TestTradeDates:
     def test_hourly_bars_stand_before_daily_ones(self) -> None:
         build = built(
             bar(day(2011, 7, 12), 50.0),
-            bar(day(2011, 7, 13), 60.0),
+            bar(day(2011, 7, 13), 60.0, volume=2_000),
             hour(datetime(2011, 7, 13, 15, tzinfo=UTC), 52.0),
         )
         assert build.sessions.select("close", "built_from").rows() == [(50.0, "1d"), (52.0, "1h")]
@@ -179,7 +179,7 @@ class TestBadPrints:
     def test_in_one_hour_of_a_session_it_is_cut_out(self) -> None:
         days = calm_days(date(2014, 8, 1), 25)
         opening = datetime(2014, 9, 5, 14, tzinfo=UTC)
-        hours = [hour(opening, 40.0), hour(opening + timedelta(hours=1), 40.0, low=20.0)]
+        hours = [hour(opening, 40.0), hour(opening + timedelta(hours=1), 40.0, low=20.0, volume=38_000)]
         build = built(*days, *hours)
         assert values(build, date(2014, 9, 5)) == (40.0, 40.5, 39.5, 40.0, 2_000)
         assert build.bad_prints["low"].to_list() == [20.0]
@@ -405,3 +405,11 @@ def test_no_session_and_no_feature_changes_when_later_bars_are_cut_off(zl: RealZ
         matrix = build_matrix(cut, MATRIX_SCHEMA, NOW + timedelta(days=1)).drop("ingestion_ts")
         assert_frame_equal(cut, build.sessions.filter(pl.col("trade_date") <= last), check_exact=True)
         assert_frame_equal(matrix, whole.filter(pl.col("data_date") <= last), check_exact=True)
+
+
+def test_hours_of_a_part_of_a_day_give_way_to_the_delivered_daily_bar() -> None:
+    whole = bar(day(2015, 3, 4), 40.5, volume=6_000)
+    hours = [hour(datetime(2015, 3, 4, h, tzinfo=UTC), 40.0) for h in (14, 15, 16)]
+    in_part, complete = built(whole, *hours[:2]), built(whole, *hours)
+    assert in_part.sessions.select("built_from", "close", "volume").rows() == [("1d", 40.5, 6_000)]
+    assert complete.sessions.select("built_from", "close", "volume").rows() == [("1h", 40.0, 6_000)]
