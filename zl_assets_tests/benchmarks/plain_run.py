@@ -1,0 +1,113 @@
+"""The calculations of `zl run` as plain function calls in one process: no Dagster, no DuckDB, no model store.
+
+python -m zl_assets_tests.benchmarks.plain_run DATA_DIR
+
+Prints the seconds between the first import of the project and the last figure.
+"""
+
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+
+def calculate(directory: Path) -> None:
+    """From vendor files to forecasts and figures, for all horizons."""
+    import polars as pl
+
+    from zl_assets.core import regimes
+    from zl_assets.core.bars import DAILY, HOURLY, daily_bars, sort_out
+    from zl_assets.core.features.matrix import build_matrix
+    from zl_assets.core.figures import price_figure
+    from zl_assets.core.horizons import HORIZONS
+    from zl_assets.core.sessions import build_sessions, known_by
+    from zl_assets.sources.files import read_directory
+    from zl_assets.warehouse.contracts import contract
+
+    now = datetime.now(UTC)
+    regimes.regime_weights(now)
+    regimes.regime_calendar(now.date(), now)
+    bars = sort_out(read_directory(directory).bars, now).bars
+    hourly = bars.filter(pl.col("rtype") == HOURLY)
+    daily = daily_bars(bars)
+    sessions = known_by(build_sessions(hourly, daily.with_columns(rtype=pl.lit(DAILY, pl.Int64))).sessions, now)
+    sessions = sessions.with_columns(ingest_timestamp=pl.lit(now))
+    price_figure(sessions.filter(pl.col("symbol") == "ZL"))
+    matrix = build_matrix(sessions, contract("features.daily_ml_matrix").polars_schema(), now)
+    for horizon in HORIZONS.values():
+        forecast(training_rows(matrix, horizon), horizon, now)
+
+
+def training_rows(matrix, horizon):
+    """What the training view makes of the matrix, by a self-join on the session number."""
+    import polars as pl
+
+    market, regime = pl.col("market_data").struct, pl.col("regime").struct
+    rows = matrix.filter(pl.col("symbol") == "ZL").with_columns(
+        close=market.field("close"),
+        vol_percentile=regime.field("vol_percentile"),
+        k_vol=regime.field("k_vol"),
+        regime_name=regime.field("name"),
+        sample_weight=regime.field("weight"),
+    )
+    outcome = rows.select(
+        pl.col("session_number") - horizon.sessions,
+        outcome="close",
+        target_date="data_date",
+        suspect_outcome="is_suspect",
+    )
+    test_start = pl.date(2023, 1, 1)
+    return (
+        rows.join(outcome, on="session_number", how="left", maintain_order="left")
+        .with_columns(
+            (pl.col("outcome") / pl.col("close") - 1).alias(f"target_{horizon.code}"),
+            is_usable=~pl.col("is_suspect") & ~pl.col("suspect_outcome").fill_null(False),
+        )
+        .with_columns(
+            split=pl.when(~pl.col("is_usable") | pl.col("ma_63").is_null())
+            .then(pl.lit("purged"))
+            .when(pl.col("data_date") >= test_start)
+            .then(pl.lit("test"))
+            .when(pl.col("target_date") < test_start)
+            .then(pl.lit("train"))
+            .otherwise(pl.lit("purged"))
+        )
+    )
+
+
+def forecast(rows, horizon, now: datetime) -> None:
+    """Train, judge and forecast one horizon, with its two figures."""
+    from zl_assets.core import figures
+    from zl_assets.core.exchange_calendar import session_after
+    from zl_assets.core.forecasts import ForecastContext, forecast_rows, newest_usable_row
+    from zl_assets.core.models.lightgbm_model import train_and_evaluate
+    from zl_assets.core.training_frame import training_frame
+
+    frame = training_frame(rows, horizon)
+    simulated = bool(frame["source"].eq("simulated").any())
+    trained = train_and_evaluate(frame, horizon)
+    newest = newest_usable_row(frame)
+    context = ForecastContext(
+        horizon=horizon,
+        target_date=session_after("grains", newest["data_date"].item(), horizon.sessions),
+        run_id="plain",
+        is_simulated=simulated,
+        created_at=now,
+    )
+    made = forecast_rows(
+        newest,
+        forecaster=trained.forecaster,
+        model_version=trained.model_version,
+        oof=trained.oof,
+        context=context,
+    )
+    published = made.filter("is_champion").row(0, named=True)
+    print(horizon.code, published["as_of_date"], published["model"], trained.model_version, file=sys.stderr)
+    figures.out_of_fold_figure(trained.oof, horizon.code, simulated=simulated)
+    figures.importance_figure(trained.feature_importance, horizon.code, simulated=simulated)
+
+
+if __name__ == "__main__":
+    started = time.perf_counter()
+    calculate(Path(sys.argv[1]))
+    print(time.perf_counter() - started)
