@@ -17,6 +17,8 @@ from zl_assets.checks import training as training_checks
 from zl_assets.settings import Settings
 from zl_assets.sources.bar_source import BarSource
 from zl_assets.warehouse.base import Warehouse
+from zl_assets.warehouse.bigquery import BigQueryWarehouse
+from zl_assets.warehouse.bigquery_jobs import Jobs
 from zl_assets.warehouse.duckdb_engine import DuckDBWarehouse
 
 ASSETS = [market_data, regimes, features, training, models, predictions]
@@ -25,7 +27,27 @@ CHECKS = [market_checks, regime_checks, feature_checks, training_checks, model_c
 
 def build_warehouse(settings: Settings) -> Warehouse:
     """The store that the settings name."""
-    return DuckDBWarehouse(settings.warehouse_file, settings.warehouse_lock_seconds)
+    if settings.warehouse == "duckdb":
+        return DuckDBWarehouse(settings.warehouse_file, settings.warehouse_lock_seconds)
+    return BigQueryWarehouse(
+        Jobs(
+            settings.bigquery_project,
+            settings.bigquery_location,
+            settings.bigquery_api_endpoint,
+            settings.bigquery_max_bytes,
+            settings.bigquery_retry_seconds,
+            labels=current_step,
+        )
+    )
+
+
+def current_step() -> dict[str, str]:
+    """Asset or check and run that this process is at, as labels of a job; empty outside a run."""
+    try:
+        context = dg.OpExecutionContext.get()
+    except dg.DagsterInvariantViolationError:
+        return {}
+    return {"asset": context.op.name, "run_id": context.run_id}
 
 
 def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:

@@ -41,6 +41,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard
 
 
 _SIMULATED = "SIMULATED market"
+
+WarehouseOption = Annotated[
+    Literal["duckdb", "bigquery"] | None,
+    typer.Option("--warehouse", help="Where the tables are. Default: $ZL_WAREHOUSE, else duckdb."),
+]
+
 _CODES = f"[{'|'.join(HORIZONS)}]"
 
 
@@ -67,12 +73,13 @@ def run(
         list[str] | None,
         typer.Option(help="Horizon to run; repeat for more. Default: all.", metavar=_CODES, callback=_known),
     ] = None,
+    warehouse: WarehouseOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run the whole graph: bars, sessions, features, models, forecasts."""
     from zl_assets.automation.runner import run_graph
 
-    settings = _settings(home=home, data=data)
+    settings = _settings(home=home, data=data, warehouse=warehouse)
     codes = [h for h in HORIZONS if not horizon or h in horizon]
     with _progress(quiet=False) as report:
         outcome = run_graph(settings, codes, report)
@@ -84,15 +91,15 @@ def run(
         _print_json({"simulated": simulated, "seconds": round(outcome.seconds, 1), "forecasts": rows.to_dicts()})
     else:
         _print_forecasts(rows)
-        _say(f"done in {outcome.seconds:.0f} s; results are in {settings.home}")
+        _say(f"done in {outcome.seconds:.0f} s; results are in {settings.place}")
 
 
 @app.command()
-def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
+def status(home: HomeOption = None, warehouse: WarehouseOption = None, as_json: JsonOption = False) -> None:
     """Show tables, checks and sources."""
     from zl_assets.automation.status import collect_status
 
-    found = collect_status(_settings(home=home))
+    found = collect_status(_settings(home=home, warehouse=warehouse))
     if as_json:
         _print_json(found)
         return
@@ -105,6 +112,7 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
 def query(
     sql: Annotated[str, typer.Argument(help="One SELECT in BigQuery's dialect.")],
     home: HomeOption = None,
+    warehouse: WarehouseOption = None,
     output: Annotated[
         Literal["table", "json", "csv"], typer.Option("--format", help="How to print the rows.")
     ] = "table",
@@ -113,9 +121,9 @@ def query(
     from zl_assets.automation.status import holds_simulated_bars
     from zl_assets.build import build_warehouse
 
-    warehouse = build_warehouse(_settings(home=home))
-    rows = _rows_of(warehouse, sql)
-    simulated = holds_simulated_bars(warehouse)
+    store = build_warehouse(_settings(home=home, warehouse=warehouse))
+    rows = _rows_of(store, sql)
+    simulated = holds_simulated_bars(store)
     if output == "table":
         _print_rows(_SIMULATED if simulated else "", rows.to_dicts(), columns=rows.columns)
         return
@@ -134,13 +142,14 @@ def export(
         str, typer.Option(help="Horizon to export.", metavar=f"{_CODES[:-1]}|all]", callback=_known_or_all)
     ] = "all",
     surface: Annotated[Literal["prod", "full"], typer.Option(help="Feature surface.")] = "prod",
+    warehouse: WarehouseOption = None,
     output: Annotated[Literal["parquet", "csv"], typer.Option("--format", help="File format.")] = "parquet",
 ) -> None:
     """Write the training tables to files under the home's exports/."""
     from zl_assets.automation.export import export_training_tables
 
     codes = list(HORIZONS) if horizon == "all" else [horizon]
-    for path in export_training_tables(_settings(home=home), codes, surface, output):
+    for path in export_training_tables(_settings(home=home, warehouse=warehouse), codes, surface, output):
         print(path)
 
 
@@ -170,12 +179,13 @@ def simulate(
 def ui(
     home: HomeOption = None,
     data: Annotated[Path | None, typer.Option(help="Directory of vendor files the graph reads.")] = None,
+    warehouse: WarehouseOption = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 3000,
 ) -> None:
     """Open the Dagster UI on 127.0.0.1 with the graph ready to materialise."""
     from zl_assets.automation.ui import serve
 
-    serve(_settings(home=home, data=data), port)
+    serve(_settings(home=home, data=data, warehouse=warehouse), port)
 
 
 def main() -> None:
@@ -195,14 +205,15 @@ def _fail(error: ZlError) -> NoReturn:
     sys.exit(error.exit_code)
 
 
-def _settings(**given: Path | None) -> Settings:
+def _settings(**given: Path | str | None) -> Settings:
     """Settings from the environment, with what the command line gives in their place."""
     from pydantic import ValidationError
 
     from zl_assets.settings import Settings
 
     try:
-        settings = Settings(**{name: value.resolve() for name, value in given.items() if value is not None})  # pyright: ignore[reportArgumentType]
+        chosen = {n: v.resolve() if isinstance(v, Path) else v for n, v in given.items() if v is not None}
+        settings = Settings(**chosen)  # pyright: ignore[reportArgumentType]
     except ValidationError as error:
         first = error.errors()[0]
         name = "_".join(str(part) for part in first["loc"]).upper()

@@ -104,6 +104,11 @@ class DuckDBWarehouse:
             ) as error:
                 raise QueryRefused(str(error).splitlines()[0], where=sql, action="query stored tables only") from error
 
+    def row_count(self, table: str) -> int:
+        """Rows of a table or view."""
+        with self._connection(read_only=True) as connection:
+            return _count(connection, table)
+
     def tables(self) -> list[TableInfo]:
         """Every stored table and view of the project's datasets."""
         if not self.path.exists():
