@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from zl_assets.errors import CostLimitExceeded, MissingDependency, MissingSetting, ZlError
+from zl_assets.errors import CostLimitExceeded, MissingDependency, MissingSetting, QueryRefused, ZlError
 from zl_assets.warehouse.base import Value
 from zl_assets.warehouse.bigquery_errors import passes_by_itself, refused_load, refused_query, translated
 
@@ -121,27 +121,25 @@ class Jobs:
             CostLimitExceeded: the estimate is above the limit; nothing was run.
             ZlError: BigQuery does not run it.
         """
-        place = where or sql
-        with self.errors(place):
-            estimate = self._submitted(sql, params, where, dry_run=True).total_bytes_processed or 0
-            self._refuse_above_limit(estimate, place)
-            finished = self.retry(lambda: self._finished(sql, params, where))()
-        self.usage.add(finished.job.total_bytes_processed or 0)
-        return finished
+        with self.errors(where or sql):
+            self._estimated(sql, params, where)
+        return self._run(sql, params, where)
 
     def read(self, sql: str, params: Mapping[str, Value] | None = None) -> Finished:
         """Like `query`, for a SELECT that somebody wrote.
 
         Raises:
-            QueryRefused: BigQuery cannot run the statement as it is written.
+            QueryRefused: it is another kind of statement, or BigQuery cannot run it as it is written.
         """
-        from google.api_core.exceptions import GoogleAPICallError
-
         try:
-            return self.query(sql, params)
+            with self.errors(sql):
+                kind = self._estimated(sql, params, "").statement_type
+            if kind not in {"SELECT", None}:
+                raise QueryRefused(f"refused: {kind} is not a SELECT", where=sql, action="zl query reads only")
+            return self._run(sql, params, "")
         except ZlError as error:
             cause = error.__cause__
-            refused = refused_query(cause, sql) if isinstance(cause, GoogleAPICallError) else None
+            refused = refused_query(cause, sql) if cause is not None else None
             if refused is None:
                 raise
             raise refused from cause
@@ -171,6 +169,24 @@ class Jobs:
             if known is None:
                 raise
             raise known from error
+
+    def _estimated(self, sql: str, params: Mapping[str, Value] | None, where: str) -> bigquery.QueryJob:
+        """A dry run, refused above the limit."""
+        job = self._submitted(sql, params, where, dry_run=True)
+        estimate = job.total_bytes_processed or 0
+        if estimate > self.max_bytes:
+            raise CostLimitExceeded(
+                f"BigQuery estimates {estimate:,} bytes, and the limit is {self.max_bytes:,}",
+                where=where or sql,
+                action="narrow the query, or raise ZL_BIGQUERY_MAX_BYTES",
+            )
+        return job
+
+    def _run(self, sql: str, params: Mapping[str, Value] | None, where: str) -> Finished:
+        with self.errors(where or sql):
+            finished = self.retry(lambda: self._finished(sql, params, where))()
+        self.usage.add(finished.job.total_bytes_processed or 0)
+        return finished
 
     def _finished(self, sql: str, params: Mapping[str, Value] | None, where: str) -> Finished:
         job = self._submitted(sql, params, where)
@@ -213,14 +229,6 @@ class Jobs:
             if refused is None:
                 raise
             raise refused from error
-
-    def _refuse_above_limit(self, estimate: int, where: str) -> None:
-        if estimate > self.max_bytes:
-            raise CostLimitExceeded(
-                f"BigQuery estimates {estimate:,} bytes, and the limit is {self.max_bytes:,}",
-                where=where,
-                action="narrow the query, or raise ZL_BIGQUERY_MAX_BYTES",
-            )
 
     def _labels(self, where: str) -> dict[str, str]:
         """The labels of the next job; the asset is the table it is about where nobody says otherwise."""
