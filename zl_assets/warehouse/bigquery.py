@@ -130,10 +130,9 @@ class BigQueryWarehouse:
         return sorted((TableInfo(*row) for row in rows.iter_rows()), key=lambda t: t.name)
 
     def _ensure_dataset(self, name: str) -> None:
+        client, wanted = self.jobs.client, self.jobs.location
         from google.api_core.exceptions import Conflict, NotFound
         from google.cloud import bigquery
-
-        client, wanted = self.jobs.client, self.jobs.location
 
         def stored() -> bigquery.Dataset:
             reference = f"{self.jobs.project}.{name}"
@@ -156,9 +155,8 @@ class BigQueryWarehouse:
             )
 
     def _ensure_table(self, promised: Contract) -> list[Difference]:
-        from google.api_core.exceptions import Conflict, NotFound
-
         client = self.jobs.client
+        from google.api_core.exceptions import Conflict, NotFound
 
         def stored() -> bigquery.Table:
             table = table_of(promised, str(self.jobs.project))
@@ -190,6 +188,7 @@ class BigQueryWarehouse:
     @contextmanager
     def _staged(self, promised: Contract, rows: pl.DataFrame) -> Iterator[str]:
         """A staging table that holds the rows, beside their table; dropped at the end."""
+        client = self.jobs.client
         from google.cloud import bigquery
 
         dataset, name = promised.name.split(".")
@@ -201,7 +200,7 @@ class BigQueryWarehouse:
         rows.write_parquet(file)
         try:
             self.jobs.call(
-                lambda: self.jobs.client.create_table(table, exists_ok=True, **ONCE),
+                lambda: client.create_table(table, exists_ok=True, **ONCE),
                 promised.name,
             )
             self.jobs.load(file, staging, schema)
@@ -222,9 +221,8 @@ class BigQueryWarehouse:
 
     def _stored(self, dataset: str) -> list[bigquery.Table]:
         """The tables and views of a dataset with their schemas; none where the dataset does not exist."""
-        from google.api_core.exceptions import NotFound
-
         client = self.jobs.client
+        from google.api_core.exceptions import NotFound
 
         def stored() -> list[bigquery.Table]:
             try:

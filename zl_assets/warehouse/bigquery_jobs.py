@@ -76,7 +76,7 @@ class Jobs:
 
     @cached_property
     def client(self) -> bigquery.Client:
-        """Google's client.
+        """Google's client; what else comes from Google's packages is imported after it, whose error names the remedy.
 
         Raises:
             MissingDependency: Google's packages are not installed.
@@ -164,6 +164,8 @@ class Jobs:
         """Turn the errors of Google's client into the project's."""
         try:
             yield
+        except ZlError:
+            raise
         except Exception as error:
             known = translated(error, where=where, project=self.project or "", location=self.location)
             if known is None:
@@ -196,6 +198,7 @@ class Jobs:
     def _submitted(
         self, sql: str, params: Mapping[str, Value] | None, where: str, *, dry_run: bool = False
     ) -> bigquery.QueryJob:
+        client = self.client
         from google.cloud import bigquery
 
         config = bigquery.QueryJobConfig(
@@ -207,7 +210,7 @@ class Jobs:
             config.use_query_cache = False
         else:
             config.maximum_bytes_billed = self.max_bytes
-        return self.client.query(sql, config, retry=self.retry, timeout=REQUEST_SECONDS, **_NOT_ANEW)
+        return client.query(sql, config, retry=self.retry, timeout=REQUEST_SECONDS, **_NOT_ANEW)
 
     def _load(self, file: IO[bytes], table: str, schema: list[bigquery.SchemaField]) -> None:
         from google.api_core.exceptions import GoogleAPICallError

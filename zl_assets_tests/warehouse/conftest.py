@@ -13,6 +13,7 @@ from zl_assets.warehouse.bigquery import BigQueryWarehouse
 from zl_assets.warehouse.bigquery_jobs import Jobs
 from zl_assets.warehouse.duckdb_engine import DuckDBWarehouse
 from zl_assets_tests.warehouse import emulator
+from zl_assets_tests.warehouse.fault_proxy import Proxy, between
 
 BOTH_ENGINES = ("duckdb", pytest.param("bigquery", marks=pytest.mark.bigquery))
 
@@ -46,4 +47,20 @@ def warehouse(request: pytest.FixtureRequest, new_warehouse: Callable[[str], War
     """A warehouse with every table, empty; each test runs on both engines."""
     store = new_warehouse(request.param)
     store.ensure()
+    return store
+
+
+@pytest.fixture
+def proxy(bigquery_address: str) -> Iterator[Proxy]:
+    """A proxy before the local server that can fail requests."""
+    with between(bigquery_address) as state:
+        yield state
+
+
+@pytest.fixture
+def proxied(proxy: Proxy) -> BigQueryWarehouse:
+    """A warehouse behind the proxy, with every table, that does not try for long."""
+    store = in_new_project(proxy.address, retry_seconds=3.0)
+    store.ensure()
+    proxy.requests.clear()
     return store
