@@ -203,7 +203,7 @@ class BigQueryWarehouse:
                 lambda: client.create_table(table, exists_ok=True, **ONCE),
                 promised.name,
             )
-            self.jobs.load(file, staging, schema)
+            self.jobs.load(file, staging, schema, where=promised.name)
             yield staging
         finally:
             self._drop(table)

@@ -144,15 +144,21 @@ class Jobs:
                 raise
             raise refused from cause
 
-    def load(self, file: IO[bytes], table: str, schema: list[bigquery.SchemaField]) -> None:
+    def load(self, file: IO[bytes], table: str, schema: list[bigquery.SchemaField], *, where: str = "") -> None:
         """Replace a table's rows by those of a Parquet file.
+
+        Args:
+            file: the Parquet file.
+            table: where its rows go, a staging table.
+            schema: of that table.
+            where: the table they are meant for, for messages and labels.
 
         Raises:
             ContractBroken: the job ended with errors; each is told.
             ZlError: BigQuery does not do it.
         """
-        with self.errors(table):
-            self.retry(lambda: self._load(file, table, schema))()
+        with self.errors(where or table):
+            self.retry(lambda: self._load(file, table, schema, where or table))()
 
     def call(self, action: Callable[[], Result], where: str) -> Result:
         """Run one idempotent request, repeated where it may succeed."""
@@ -212,7 +218,7 @@ class Jobs:
             config.maximum_bytes_billed = self.max_bytes
         return client.query(sql, config, retry=self.retry, timeout=REQUEST_SECONDS, **_NOT_ANEW)
 
-    def _load(self, file: IO[bytes], table: str, schema: list[bigquery.SchemaField]) -> None:
+    def _load(self, file: IO[bytes], table: str, schema: list[bigquery.SchemaField], where: str) -> None:
         from google.api_core.exceptions import GoogleAPICallError
         from google.cloud import bigquery
 
@@ -220,7 +226,7 @@ class Jobs:
             source_format=bigquery.SourceFormat.PARQUET,
             schema=schema,
             write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE,
-            labels=self._labels(table),
+            labels=self._labels(where),
         )
         job = self.client.load_table_from_file(
             file, f"{self.project}.{table}", rewind=True, num_retries=0, job_config=config, timeout=REQUEST_SECONDS
@@ -228,7 +234,7 @@ class Jobs:
         try:
             job.result(retry=self.retry, timeout=JOB_SECONDS)
         except GoogleAPICallError as error:
-            refused = None if passes_by_itself(error) else refused_load(error, table, job.errors)
+            refused = None if passes_by_itself(error) else refused_load(error, where, job.errors)
             if refused is None:
                 raise
             raise refused from error
