@@ -8,6 +8,7 @@ import dagster as dg
 
 from zl_assets.assets import features, market_data, models, predictions, regimes, training
 from zl_assets.automation.jobs import HORIZON_JOB, MARKET_JOB
+from zl_assets.automation.query_usage import StepUsage
 from zl_assets.checks import features as feature_checks
 from zl_assets.checks import market_data as market_checks
 from zl_assets.checks import models as model_checks
@@ -29,6 +30,7 @@ def build_warehouse(settings: Settings) -> Warehouse:
     """The store that the settings name."""
     if settings.warehouse == "duckdb":
         return DuckDBWarehouse(settings.warehouse_file, settings.warehouse_lock_seconds)
+    told = StepUsage()
     return BigQueryWarehouse(
         Jobs(
             settings.bigquery_project,
@@ -36,18 +38,10 @@ def build_warehouse(settings: Settings) -> Warehouse:
             settings.bigquery_api_endpoint,
             settings.bigquery_max_bytes,
             settings.bigquery_retry_seconds,
-            labels=current_step,
+            labels=told.labels,
+            counted=told.count,
         )
     )
-
-
-def current_step() -> dict[str, str]:
-    """Asset or check and run that this process is at, as labels of a job; empty outside a run."""
-    try:
-        context = dg.OpExecutionContext.get()
-    except dg.DagsterInvariantViolationError:
-        return {}
-    return {"asset": context.op.name, "run_id": context.run_id}
 
 
 def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:

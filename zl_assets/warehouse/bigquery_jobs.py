@@ -58,6 +58,7 @@ class Jobs:
         max_bytes: a query estimated above is refused.
         retry_seconds: how long a request is repeated.
         labels: labels of the next job, e.g. the asset and the run it is for.
+        counted: told the bytes of each finished query.
         usage: what the finished queries came to.
     """
 
@@ -67,6 +68,7 @@ class Jobs:
     max_bytes: int = 2**30
     retry_seconds: float = 60.0
     labels: Callable[[], Mapping[str, str]] = dict
+    counted: Callable[[int], None] = lambda _: None
     usage: Usage = field(default_factory=Usage)
 
     @property
@@ -194,6 +196,7 @@ class Jobs:
         with self.errors(where or sql):
             finished = self.retry(lambda: self._finished(sql, params, where))()
         self.usage.add(finished.job.total_bytes_processed or 0)
+        self.counted(finished.job.total_bytes_processed or 0)
         return finished
 
     def _finished(self, sql: str, params: Mapping[str, Value] | None, where: str) -> Finished:

@@ -7,13 +7,17 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 
+import dagster as dg
 import polars as pl
 import pytest
 import sqlglot
 from sqlglot import exp
 
+from zl_assets.automation.query_usage import BYTES_METADATA, BYTES_TAG, StepUsage
 from zl_assets.warehouse.base import Window, literal, merge_sql, sync_sql
 from zl_assets.warehouse.bigquery import BigQueryWarehouse
 from zl_assets.warehouse.bigquery_jobs import label
@@ -64,6 +68,39 @@ class TestEveryJob:
         proxied.read("SELECT 1 AS one")
         proxied.read("SELECT 2 AS two")
         assert (proxied.jobs.usage.bytes_processed, proxied.jobs.usage.queries - before) == (2_000, 2)
+
+
+@pytest.mark.bigquery
+def test_a_run_carries_its_labels_and_the_bytes_of_its_steps(proxied: BigQueryWarehouse, proxy: Proxy) -> None:
+    usage = StepUsage()
+    store = BigQueryWarehouse(replace(proxied.jobs, labels=usage.labels, counted=usage.count))
+    proxy.rewrite = lambda _, answer: answer.replace(b'"totalBytesProcessed":"0"', b'"totalBytesProcessed":"1000"')
+
+    @dg.asset
+    def once() -> dg.MaterializeResult:
+        store.read("SELECT 1 AS one")
+        return dg.MaterializeResult(metadata={"other": 1})
+
+    @dg.multi_asset(specs=[dg.AssetSpec("early"), dg.AssetSpec("late")])
+    def twice() -> Iterator[dg.MaterializeResult]:
+        store.read("SELECT 2 AS two")
+        yield dg.MaterializeResult(asset_key="early")
+        store.read("SELECT 3 AS three")
+        yield dg.MaterializeResult(asset_key="late")
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        ended = dg.materialize([once, twice], instance=instance)
+        run = instance.get_run_by_id(ended.run_id)
+        made = {k: ended.asset_materializations_for_node(k) for k in ("once", "twice")}
+    assert run is not None
+    assert run.tags[BYTES_TAG] == "3000"
+    assert {m.asset_key.to_user_string(): m.metadata[BYTES_METADATA].value for ms in made.values() for m in ms} == {
+        "once": 1_000,
+        "early": 1_000,
+        "late": 2_000,
+    }
+    labels = {r.sql: r.job["labels"] for r in proxy.requests if r.sql}
+    assert labels["SELECT 3 AS three"] == {"asset": "twice", "run_id": ended.run_id}
 
 
 @pytest.mark.bigquery
