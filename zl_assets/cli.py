@@ -154,6 +154,28 @@ def export(
 
 
 @app.command()
+def push(
+    home: HomeOption = None,
+    allow_simulated: Annotated[bool, typer.Option(help="Copy rows of a simulated market too.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy the embedded warehouse into BigQuery; repeat it to resume."""
+    from dataclasses import asdict
+
+    from zl_assets.automation.push import push as copy
+    from zl_assets.build import build_warehouse
+
+    source, target = (build_warehouse(_settings(home=home, warehouse=engine)) for engine in ("duckdb", "bigquery"))
+    with _progress(quiet=False) as report:
+        pushed = copy(source, target, report, allow_simulated=allow_simulated)
+    rows = [asdict(p) for p in pushed]
+    if as_json:
+        print(json.dumps(rows))
+    else:
+        _print_rows("equal on both sides", rows)
+
+
+@app.command()
 def simulate(
     directory: Annotated[Path, typer.Argument(help="Directory to write; must be new, empty or an earlier simulation.")],
     world: Annotated[
