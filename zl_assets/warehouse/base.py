@@ -5,6 +5,7 @@ SQL is BigQuery's dialect on every engine; values are bound, names come from the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Protocol
@@ -56,6 +57,10 @@ class Warehouse(Protocol):
 
     def read(self, sql: str, params: dict[str, Value] | None = None) -> pl.DataFrame:
         """Rows of one SELECT; parameters are written ``@name``."""
+        ...
+
+    def stream(self, sql: str, params: dict[str, Value] | None = None) -> Iterator[pl.DataFrame]:
+        """Rows of one SELECT in frames of bounded size; at least one frame, which tells the types where no row is."""
         ...
 
     def row_count(self, table: str) -> int:

@@ -117,6 +117,18 @@ class BigQueryWarehouse:
         """Rows of one SELECT; parameters are written ``@name``."""
         return self._rows(self.jobs.read(sql, params))
 
+    def stream(self, sql: str, params: dict[str, Value] | None = None) -> Iterator[pl.DataFrame]:
+        """Rows of one SELECT in frames of bounded size, one for each page of the answer."""
+        import polars as pl
+
+        rows, empty = self.jobs.read(sql, params).rows, True
+        with self.jobs.errors(sql):
+            for page in rows.to_arrow_iterable():
+                empty = False
+                yield pl.DataFrame(page)
+        if empty:
+            yield self.read(f"SELECT * FROM ({sql}) AS nothing LIMIT 0", params)
+
     def row_count(self, table: str) -> int:
         """Rows of a table or view."""
         return int(self.read(f"SELECT COUNT(*) AS n FROM {table}").item())
@@ -235,14 +247,11 @@ class BigQueryWarehouse:
         return self.jobs.call(stored, dataset)
 
     def _rows(self, finished: Finished) -> pl.DataFrame:
-        """All rows in the types of the embedded warehouse; over the Storage API, or REST against a local server."""
+        """All rows in the types of the embedded warehouse; over the Storage API, or REST where that is not allowed."""
         import polars as pl
 
         with self.jobs.errors("rows of a query"):
-            arrow = finished.rows.to_arrow(create_bqstorage_client=not self.jobs.is_local)
-        frame = pl.from_arrow(arrow)
-        assert isinstance(frame, pl.DataFrame)
-        return frame
+            return pl.DataFrame(self.jobs.fetch(finished))
 
 
 def _extent(promised: Contract, rows: pl.DataFrame) -> Window | None:

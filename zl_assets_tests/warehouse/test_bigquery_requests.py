@@ -71,6 +71,30 @@ class TestEveryJob:
 
 
 @pytest.mark.bigquery
+class TestReading:
+    def test_an_answer_of_many_pages_is_read_whole(self, proxied: BigQueryWarehouse) -> None:
+        big = "SELECT n, REPEAT('x', 200) AS text FROM UNNEST(GENERATE_ARRAY(1, 30000)) AS n ORDER BY n"
+        assert proxied.read(big)["n"].to_list() == list(range(1, 30_001))
+        assert sum(frame.height for frame in proxied.stream(big)) == 30_000
+
+    def test_without_permission_for_the_storage_api_rows_come_over_rest(self, proxied: BigQueryWarehouse) -> None:
+        class Denied:
+            asked = 0
+
+            def create_read_session(self, **_: object) -> None:
+                from google.api_core.exceptions import PermissionDenied
+
+                self.asked += 1
+                raise PermissionDenied("bigquery.readsessions.create")
+
+        denied = Denied()
+        vars(proxied.jobs)["storage"] = denied
+        proxied.merge(CALENDAR, calendar(dict.fromkeys(range(50), 1)))
+        assert proxied.read(f"SELECT * FROM {CALENDAR}").height == 50
+        assert denied.asked > 0
+
+
+@pytest.mark.bigquery
 def test_a_run_carries_its_labels_and_the_bytes_of_its_steps(proxied: BigQueryWarehouse, proxy: Proxy) -> None:
     usage = StepUsage()
     store = BigQueryWarehouse(replace(proxied.jobs, labels=usage.labels, counted=usage.count))

@@ -166,6 +166,23 @@ class TestRead:
         assert stored(warehouse) == {0: (1, MORNING)}
 
 
+class TestStream:
+    def test_it_gives_every_row_in_order(self, warehouse: Warehouse) -> None:
+        rows = rows_of(MATRIX, 40)
+        warehouse.merge(MATRIX, rows)
+        frames = list(warehouse.stream(f"SELECT * FROM {MATRIX} WHERE symbol != @x ORDER BY data_date", {"x": "?"}))
+        assert_frame_equal(pl.concat(frames), rows, check_exact=True)
+
+    def test_no_row_is_an_empty_frame_with_the_types(self, warehouse: Warehouse) -> None:
+        [frame] = warehouse.stream(f"SELECT * FROM {MATRIX}")
+        assert frame.is_empty()
+        assert frame.schema == contract(MATRIX).polars_schema()
+
+    def test_a_statement_that_writes_is_refused(self, warehouse: Warehouse) -> None:
+        with pytest.raises(QueryRefused):
+            list(warehouse.stream(f"DROP TABLE {MATRIX}"))
+
+
 class TestOtherActions:
     def test_delete_takes_the_rows_of_the_condition_and_counts_them(self, warehouse: Warehouse) -> None:
         warehouse.merge(CALENDAR, calendar({0: 1, 1: 2, 2: 3}))
