@@ -154,6 +154,26 @@ def export(
 
 
 @app.command()
+def upload(
+    home: HomeOption = None,
+    horizon: Annotated[
+        str, typer.Option(help="Horizon to upload.", metavar=f"{_CODES[:-1]}|all]", callback=_known_or_all)
+    ] = "all",
+    warehouse: WarehouseOption = "bigquery",
+    allow_simulated: Annotated[bool, typer.Option(help="Upload forecasts of a simulated market too.")] = False,
+) -> None:
+    """Store forecasts of the model store in BigQuery; repeat it, and nothing is sent twice."""
+    from zl_assets.automation.upload import upload as store
+    from zl_assets.build import build_warehouse
+
+    settings = _settings(home=home, warehouse=warehouse)
+    codes = list(HORIZONS) if horizon == "all" else [horizon]
+    done = store(settings.home, build_warehouse(settings), codes, _say, allow_simulated=allow_simulated)
+    _say(f"{done.forecasts} forecasts uploaded")
+    print("\n".join(done.views))
+
+
+@app.command()
 def push(
     home: HomeOption = None,
     allow_simulated: Annotated[bool, typer.Option(help="Copy rows of a simulated market too.")] = False,

@@ -155,16 +155,22 @@ def contract(table: str) -> Contract:
         raise ContractBroken("no contract for this table", where=table, action="add it under sql/tables") from None
 
 
-def view_sql(view: str, horizon: str) -> str:
+def view_sql(view: str, horizon: str, *, model: str = "") -> str:
     """The CREATE OR REPLACE VIEW statement of ``dataset.view`` for one horizon, BigQuery's dialect.
 
     Args:
         view: dataset and file name under `sql/views`, e.g. ``training.vw_zl_flat``.
         horizon: code of the horizon.
+        model: name of the model, for views that speak of one.
+
+    Raises:
+        ContractBroken: the model's name cannot be part of a view's.
     """
+    if not re.fullmatch(r"[a-z0-9_]*", model):
+        raise ContractBroken("not a name of a model", where=model, action="small letters, digits and underscores")
     dataset, name = view.split(".")
     text = (sql_root() / "views" / dataset / f"{name}.sql").read_text(encoding="utf-8")
-    return _filled(text, horizon)
+    return _filled(text, horizon).replace("{model}", model)
 
 
 def _filled(text: str, horizon: str) -> str:
