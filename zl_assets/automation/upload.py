@@ -64,11 +64,11 @@ def upload(
     report(f"{len(files)} files hold {rows.height} forecasts, {missing.height} of them new")
     target.merge(FORECASTS, missing)
     models = sorted({*rows.select("horizon", "model").iter_rows()})
-    statements = [*(view_sql(_LATEST, h) for h in horizons), *(view_sql(_OF_MODEL, h, model=m) for h, m in models)]
-    for statement in statements:
+    views = {f"predictions.vw_zl_{h}_latest": view_sql(_LATEST, h) for h in horizons}
+    views |= {f"predictions.vw_zl_{h}_{m}_latest": view_sql(_OF_MODEL, h, model=m) for h, m in models}
+    for statement in views.values():
         target.create_view(statement)
-    latest = [f"predictions.vw_zl_{h}_latest" for h in horizons]
-    return Uploaded(len(files), missing.height, (*latest, *(f"predictions.vw_zl_{h}_{m}_latest" for h, m in models)))
+    return Uploaded(len(files), missing.height, tuple(views))
 
 
 _PATTERN = "*/*/*/[!.]*/predictions.parquet"
