@@ -8,6 +8,7 @@ import dagster as dg
 
 from zl_assets.assets import features, market_data, models, predictions, regimes, training
 from zl_assets.automation.jobs import HORIZON_JOB, MARKET_JOB
+from zl_assets.automation.query_usage import StepUsage
 from zl_assets.checks import features as feature_checks
 from zl_assets.checks import market_data as market_checks
 from zl_assets.checks import models as model_checks
@@ -17,6 +18,8 @@ from zl_assets.checks import training as training_checks
 from zl_assets.settings import Settings
 from zl_assets.sources.bar_source import BarSource
 from zl_assets.warehouse.base import Warehouse
+from zl_assets.warehouse.bigquery import BigQueryWarehouse
+from zl_assets.warehouse.bigquery_jobs import Jobs
 from zl_assets.warehouse.duckdb_engine import DuckDBWarehouse
 
 ASSETS = [market_data, regimes, features, training, models, predictions]
@@ -25,7 +28,20 @@ CHECKS = [market_checks, regime_checks, feature_checks, training_checks, model_c
 
 def build_warehouse(settings: Settings) -> Warehouse:
     """The store that the settings name."""
-    return DuckDBWarehouse(settings.warehouse_file, settings.warehouse_lock_seconds)
+    if settings.warehouse == "duckdb":
+        return DuckDBWarehouse(settings.warehouse_file, settings.warehouse_lock_seconds)
+    told = StepUsage()
+    return BigQueryWarehouse(
+        Jobs(
+            settings.bigquery_project,
+            settings.bigquery_location,
+            settings.bigquery_api_endpoint,
+            settings.bigquery_max_bytes,
+            settings.bigquery_retry_seconds,
+            labels=told.labels,
+            counted=told.count,
+        )
+    )
 
 
 def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:

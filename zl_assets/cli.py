@@ -41,6 +41,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard
 
 
 _SIMULATED = "SIMULATED market"
+
+WarehouseOption = Annotated[
+    Literal["duckdb", "bigquery"] | None,
+    typer.Option("--warehouse", help="Where the tables are. Default: $ZL_WAREHOUSE, else duckdb."),
+]
+
 _CODES = f"[{'|'.join(HORIZONS)}]"
 
 
@@ -67,12 +73,13 @@ def run(
         list[str] | None,
         typer.Option(help="Horizon to run; repeat for more. Default: all.", metavar=_CODES, callback=_known),
     ] = None,
+    warehouse: WarehouseOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run the whole graph: bars, sessions, features, models, forecasts."""
     from zl_assets.automation.runner import run_graph
 
-    settings = _settings(home=home, data=data)
+    settings = _settings(home=home, data=data, warehouse=warehouse)
     codes = [h for h in HORIZONS if not horizon or h in horizon]
     with _progress(quiet=False) as report:
         outcome = run_graph(settings, codes, report)
@@ -84,15 +91,15 @@ def run(
         _print_json({"simulated": simulated, "seconds": round(outcome.seconds, 1), "forecasts": rows.to_dicts()})
     else:
         _print_forecasts(rows)
-        _say(f"done in {outcome.seconds:.0f} s; results are in {settings.home}")
+        _say(f"done in {outcome.seconds:.0f} s; results are in {settings.place}")
 
 
 @app.command()
-def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
+def status(home: HomeOption = None, warehouse: WarehouseOption = None, as_json: JsonOption = False) -> None:
     """Show tables, checks and sources."""
     from zl_assets.automation.status import collect_status
 
-    found = collect_status(_settings(home=home))
+    found = collect_status(_settings(home=home, warehouse=warehouse))
     if as_json:
         _print_json(found)
         return
@@ -105,6 +112,7 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
 def query(
     sql: Annotated[str, typer.Argument(help="One SELECT in BigQuery's dialect.")],
     home: HomeOption = None,
+    warehouse: WarehouseOption = None,
     output: Annotated[
         Literal["table", "json", "csv"], typer.Option("--format", help="How to print the rows.")
     ] = "table",
@@ -113,9 +121,9 @@ def query(
     from zl_assets.automation.status import holds_simulated_bars
     from zl_assets.build import build_warehouse
 
-    warehouse = build_warehouse(_settings(home=home))
-    rows = _rows_of(warehouse, sql)
-    simulated = holds_simulated_bars(warehouse)
+    store = build_warehouse(_settings(home=home, warehouse=warehouse))
+    rows = _rows_of(store, sql)
+    simulated = holds_simulated_bars(store)
     if output == "table":
         _print_rows(_SIMULATED if simulated else "", rows.to_dicts(), columns=rows.columns)
         return
@@ -134,14 +142,57 @@ def export(
         str, typer.Option(help="Horizon to export.", metavar=f"{_CODES[:-1]}|all]", callback=_known_or_all)
     ] = "all",
     surface: Annotated[Literal["prod", "full"], typer.Option(help="Feature surface.")] = "prod",
+    warehouse: WarehouseOption = None,
     output: Annotated[Literal["parquet", "csv"], typer.Option("--format", help="File format.")] = "parquet",
 ) -> None:
     """Write the training tables to files under the home's exports/."""
     from zl_assets.automation.export import export_training_tables
 
     codes = list(HORIZONS) if horizon == "all" else [horizon]
-    for path in export_training_tables(_settings(home=home), codes, surface, output):
+    for path in export_training_tables(_settings(home=home, warehouse=warehouse), codes, surface, output):
         print(path)
+
+
+@app.command()
+def upload(
+    home: HomeOption = None,
+    horizon: Annotated[
+        str, typer.Option(help="Horizon to upload.", metavar=f"{_CODES[:-1]}|all]", callback=_known_or_all)
+    ] = "all",
+    warehouse: WarehouseOption = "bigquery",
+    allow_simulated: Annotated[bool, typer.Option(help="Upload forecasts of a simulated market too.")] = False,
+) -> None:
+    """Store forecasts of the model store in BigQuery; repeat it, and nothing is sent twice."""
+    from zl_assets.automation.upload import upload as store
+    from zl_assets.build import build_warehouse
+
+    settings = _settings(home=home, warehouse=warehouse)
+    codes = list(HORIZONS) if horizon == "all" else [horizon]
+    done = store(settings.home, build_warehouse(settings), codes, _say, allow_simulated=allow_simulated)
+    _say(f"{done.forecasts} forecasts uploaded")
+    print("\n".join(done.views))
+
+
+@app.command()
+def push(
+    home: HomeOption = None,
+    allow_simulated: Annotated[bool, typer.Option(help="Copy rows of a simulated market too.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy the embedded warehouse into BigQuery; repeat it to resume."""
+    from dataclasses import asdict
+
+    from zl_assets.automation.push import push as copy
+    from zl_assets.build import build_warehouse
+
+    source, target = (build_warehouse(_settings(home=home, warehouse=engine)) for engine in ("duckdb", "bigquery"))
+    with _progress(quiet=False) as report:
+        pushed = copy(source, target, report, allow_simulated=allow_simulated)
+    rows = [asdict(p) for p in pushed]
+    if as_json:
+        print(json.dumps(rows))
+    else:
+        _print_rows("equal on both sides", rows)
 
 
 @app.command()
@@ -170,12 +221,13 @@ def simulate(
 def ui(
     home: HomeOption = None,
     data: Annotated[Path | None, typer.Option(help="Directory of vendor files the graph reads.")] = None,
+    warehouse: WarehouseOption = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 3000,
 ) -> None:
     """Open the Dagster UI on 127.0.0.1 with the graph ready to materialise."""
     from zl_assets.automation.ui import serve
 
-    serve(_settings(home=home, data=data), port)
+    serve(_settings(home=home, data=data, warehouse=warehouse), port)
 
 
 def main() -> None:
@@ -195,14 +247,15 @@ def _fail(error: ZlError) -> NoReturn:
     sys.exit(error.exit_code)
 
 
-def _settings(**given: Path | None) -> Settings:
+def _settings(**given: Path | str | None) -> Settings:
     """Settings from the environment, with what the command line gives in their place."""
     from pydantic import ValidationError
 
     from zl_assets.settings import Settings
 
     try:
-        settings = Settings(**{name: value.resolve() for name, value in given.items() if value is not None})  # pyright: ignore[reportArgumentType]
+        chosen = {n: v.resolve() if isinstance(v, Path) else v for n, v in given.items() if v is not None}
+        settings = Settings(**chosen)  # pyright: ignore[reportArgumentType]
     except ValidationError as error:
         first = error.errors()[0]
         name = "_".join(str(part) for part in first["loc"]).upper()

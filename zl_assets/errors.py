@@ -9,11 +9,15 @@ ZlError                     exit code
 │   └── QueryRefused                `zl query` got something other than one SELECT
 ├── ConfigurationError          2      the set-up of this machine is unusable
 │   ├── MissingCredential           a key is needed and not there
-│   ├── CostLimitExceeded           a download would cost more than the limit
+│   ├── MissingSetting              a setting is needed and not there
+│   ├── MissingDependency           an optional package is needed and not installed
+│   ├── CostLimitExceeded           a download or a query would cost more than the limit
 │   └── WarehouseError              the store cannot be used
 │       ├── WarehouseLocked             another process holds it
 │       ├── NotAWarehouse               the file is not a DuckDB database
 │       ├── StorageFull                 the disk is full
+│       ├── AccessDenied                the account may not do this
+│       ├── TableDiffers                a stored table is not what sql/tables says
 │       └── ContractBroken              a frame does not fit the table's contract
 └── ServiceError                3      an outside service failed
 
@@ -75,6 +79,14 @@ class MissingCredential(ConfigurationError):
     """A credential is needed at this point and is not configured."""
 
 
+class MissingSetting(ConfigurationError):
+    """A setting is needed at this point and is not given."""
+
+
+class MissingDependency(ConfigurationError):
+    """An optional package is needed at this point and is not installed."""
+
+
 class CostLimitExceeded(ConfigurationError):
     """A paid request would cost more than the configured limit."""
 
@@ -93,6 +105,14 @@ class NotAWarehouse(WarehouseError):
 
 class StorageFull(WarehouseError):
     """No space left for the warehouse or an artifact."""
+
+
+class AccessDenied(WarehouseError):
+    """The account lacks a permission."""
+
+
+class TableDiffers(WarehouseError):
+    """A stored table differs from its CREATE TABLE statement in a way that is not mended without being asked."""
 
 
 class ContractBroken(WarehouseError):

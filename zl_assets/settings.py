@@ -25,9 +25,21 @@ class Settings(BaseSettings):
         default_factory=_default_home, description="Directory of the warehouse, models, exports and runs"
     )
     data: Path | None = Field(default=None, description="Directory of vendor files to read bars from")
-    warehouse: Literal["duckdb"] = Field(default="duckdb", description="Engine that stores the tables")
+    warehouse: Literal["duckdb", "bigquery"] = Field(default="duckdb", description="Engine that stores the tables")
     warehouse_lock_seconds: float = Field(
         default=30.0, ge=0, description="How long to wait for another process that holds the embedded warehouse"
+    )
+    bigquery_project: str | None = Field(default=None, description="Google Cloud project that holds the datasets")
+    bigquery_location: str = Field(default="us-central1", description="Location of the datasets")
+    bigquery_api_endpoint: str | None = Field(
+        default=None,
+        description="Address of BigQuery's API; an http:// address is a local server, used without credentials",
+    )
+    bigquery_max_bytes: int = Field(
+        default=2**30, ge=1, description="Refuse a query that BigQuery estimates to process more bytes"
+    )
+    bigquery_retry_seconds: float = Field(
+        default=60.0, ge=0, description="How long to repeat a request that BigQuery turns down for the moment"
     )
     databento_api_key: SecretStr | None = Field(
         default=None,
@@ -42,6 +54,12 @@ class Settings(BaseSettings):
         default="martingale", description="Which market to simulate where there are no vendor bars"
     )
     simulated_seed: int = Field(default=7, ge=0, description="Seed of the simulated market")
+
+    @cached_property
+    def place(self) -> str:
+        """Where results are, for a person."""
+        project = f"BigQuery project {self.bigquery_project} and "
+        return f"{project if self.warehouse == 'bigquery' else ''}{self.home}"
 
     @cached_property
     def warehouse_file(self) -> Path:

@@ -32,6 +32,7 @@ def serve(settings: Settings, port: int) -> NoReturn:
             ) from error
     build_warehouse(settings).ensure()
     environment = {**os.environ, "DAGSTER_HOME": str(prepare_home(settings)), "ZL_HOME": str(settings.home)}
+    environment["ZL_WAREHOUSE"] = settings.warehouse
     if settings.data is not None:
         environment["ZL_DATA"] = str(settings.data)
     print(f"Dagster UI on http://{HOST}:{port} (Ctrl-C to stop)", file=sys.stderr, flush=True)

@@ -5,8 +5,9 @@ SQL is BigQuery's dialect on every engine; values are bound, names come from the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from zl_assets.warehouse.contracts import Contract, contract
@@ -58,6 +59,14 @@ class Warehouse(Protocol):
         """Rows of one SELECT; parameters are written ``@name``."""
         ...
 
+    def stream(self, sql: str, params: dict[str, Value] | None = None) -> Iterator[pl.DataFrame]:
+        """Rows of one SELECT in frames of bounded size; at least one frame, which tells the types where no row is."""
+        ...
+
+    def row_count(self, table: str) -> int:
+        """Rows of a table or view."""
+        ...
+
     def delete(self, table: str, where: str, params: dict[str, Value]) -> int:
         """Delete the rows a condition selects, in one transaction; returns how many."""
         ...
@@ -67,20 +76,102 @@ class Warehouse(Protocol):
         ...
 
 
-def merge_sql(contract: Contract, staging: str) -> str:
+@dataclass(frozen=True)
+class Window:
+    """First and last value of a table's partition column, both included: a statement with it stays between them."""
+
+    column: str
+    first: date | datetime
+    last: date | datetime
+
+    def condition(self, alias: str) -> str:
+        """The window as a condition on literals, which is what lets an engine skip partitions."""
+        return f"{alias}.{self.column} BETWEEN {literal(self.first)} AND {literal(self.last)}"
+
+
+def literal(value: date | datetime) -> str:
+    """A DATE, or a TIMESTAMP in UTC, as a literal of BigQuery's dialect."""
+    if isinstance(value, datetime):
+        return f"TIMESTAMP '{value.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}+00:00'"
+    return f"DATE '{value:%Y-%m-%d}'"
+
+
+def merge_sql(contract: Contract, staging: str, window: Window | None = None) -> str:
     """The MERGE of a staged frame into its table, BigQuery's dialect.
 
     A matched row is rewritten only where a value differs, so a repeated run changes nothing, timestamps included.
+    With a window, staged rows outside it are left out, and stored rows outside it are not looked at. The window is on
+    the partition column, which has to be a key: a row never moves to another partition.
     """
     names = [c.name for c in contract.columns]
-    on = " AND ".join(f"t.{k} = s.{k}" for k in contract.keys)
-    differs = " OR ".join(f"t.{path} IS DISTINCT FROM s.{path}" for path in contract.compared)
+    source = f"(SELECT * FROM {staging} AS r WHERE {window.condition('r')})" if window else staging
     assignments = ", ".join(f"{n} = s.{n}" for n in names if n not in contract.keys)
     return (
-        f"MERGE INTO {contract.name} AS t USING {staging} AS s ON {on} "
-        f"WHEN MATCHED AND ({differs}) THEN UPDATE SET {assignments} "
+        f"MERGE INTO {contract.name} AS t USING {source} AS s ON {_matched(contract, window)} "
+        f"WHEN MATCHED AND ({_differs(contract)}) THEN UPDATE SET {assignments} "
         f"WHEN NOT MATCHED THEN INSERT ({', '.join(names)}) VALUES ({', '.join(f's.{n}' for n in names)})"
     )
 
 
-__all__ = ["MergeResult", "TableInfo", "Value", "Warehouse", "contract", "merge_sql"]
+def difference_sql(contract: Contract, staging: str, window: Window | None = None) -> str:
+    """How many staged rows are new (`inserted`), how many new or different (`changed`), and between which partitions.
+
+    `first` and `last` bound the partition column of those rows; they are null in a table without partitions.
+    """
+    column = contract.partition_column
+    bounds = f"MIN(s.{column}) AS first, MAX(s.{column}) AS last" if column else "NULL AS first, NULL AS last"
+    stored = f"(SELECT * FROM {contract.name} AS r WHERE {window.condition('r')})" if window else contract.name
+    return (
+        f"SELECT COUNT(*) - COUNT(t.{contract.keys[0]}) AS inserted, COUNT(*) AS changed, {bounds} "
+        f"FROM {staging} AS s LEFT JOIN {stored} AS t ON {_matched(contract, None)} "
+        f"WHERE t.{contract.keys[0]} IS NULL OR {_differs(contract)}"
+    )
+
+
+def sync_difference_sql(contract: Contract, select: str) -> str:
+    """How many rows a SELECT has (`rows_selected`), and how many rows a table differs in from it (`changed`).
+
+    `first` and `last` bound the partition column of those rows; they are null in a table without partitions.
+    """
+    column, key = contract.partition_column, contract.keys[0]
+    both = f"COALESCE(s.{column}, t.{column})"
+    changed = f"(t.{key} IS NULL OR s.{key} IS NULL OR {_differs(contract)})"
+    bounds = (
+        f"MIN(IF({changed}, {both}, NULL)) AS first, MAX(IF({changed}, {both}, NULL)) AS last"
+        if column
+        else "NULL AS first, NULL AS last"
+    )
+    return (
+        f"SELECT COUNT(s.{key}) AS rows_selected, COUNT(IF({changed}, 1, NULL)) AS changed, {bounds} "
+        f"FROM ({select}) AS s FULL JOIN {contract.name} AS t ON {_matched(contract, None)}"
+    )
+
+
+def sync_sql(contract: Contract, select: str, window: Window | None) -> str:
+    """The MERGE that makes a table's rows within a window those of a SELECT, BigQuery's dialect."""
+    names = [c.name for c in contract.columns]
+    source = f"SELECT {', '.join(names)} FROM ({select}) AS r" + (f" WHERE {window.condition('r')}" if window else "")
+    gone = "WHEN NOT MATCHED BY SOURCE" + (f" AND {window.condition('t')}" if window else "")
+    return f"{merge_sql(contract, f'({source})', window)} {gone} THEN DELETE"
+
+
+def _matched(contract: Contract, window: Window | None) -> str:
+    keys = [f"t.{k} = s.{k}" for k in contract.keys]
+    return " AND ".join([*keys, window.condition("t")] if window else keys)
+
+
+def _differs(contract: Contract) -> str:
+    return " OR ".join(f"t.{path} IS DISTINCT FROM s.{path}" for path in contract.compared)
+
+
+__all__ = [
+    "MergeResult",
+    "TableInfo",
+    "Value",
+    "Warehouse",
+    "Window",
+    "contract",
+    "difference_sql",
+    "literal",
+    "merge_sql",
+]

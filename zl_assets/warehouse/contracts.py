@@ -31,8 +31,8 @@ _STATEMENT = re.compile(
     r"CREATE TABLE IF NOT EXISTS (?P<name>\w+\.\w+) \(\n"
     r"(?P<columns>(?:.+\n)+)"
     r"  PRIMARY KEY \((?P<keys>\w+(?:, \w+)*)\) NOT ENFORCED\n\)\n"
-    r"(?:PARTITION BY (?:\w+\()?(?P<partition>\w+).*\n)?"
-    r"(?:CLUSTER BY .+\n)?" + _DESCRIPTION + r";?\s*"
+    r"(?:PARTITION BY (?:\w+_TRUNC\()?(?P<partition>\w+)(?:, (?P<unit>\w+)\))?\n)?"
+    r"(?:CLUSTER BY (?P<clusters>.+)\n)?" + _DESCRIPTION + r";?\s*"
 )
 _COLUMN = re.compile(rf" +(?P<name>\w+) (?P<type>[A-Z0-9]+){_REQUIRED} {_DESCRIPTION},?")
 _STRUCT_OPENS = re.compile(r"  (?P<name>\w+) STRUCT<")
@@ -69,6 +69,8 @@ class Contract:
         columns: in the order of the statement.
         keys: columns that identify a row.
         partition_column: the date or timestamp the table is partitioned by, if any.
+        partition_unit: MONTH, DAY or YEAR; empty where the table is not partitioned.
+        cluster_columns: columns the rows are clustered by within a partition.
         ddl: the CREATE TABLE IF NOT EXISTS statement, BigQuery's dialect.
     """
 
@@ -77,6 +79,8 @@ class Contract:
     columns: tuple[Column, ...]
     keys: tuple[str, ...]
     partition_column: str | None
+    partition_unit: str
+    cluster_columns: tuple[str, ...]
     ddl: str
 
     @property
@@ -151,16 +155,22 @@ def contract(table: str) -> Contract:
         raise ContractBroken("no contract for this table", where=table, action="add it under sql/tables") from None
 
 
-def view_sql(view: str, horizon: str) -> str:
+def view_sql(view: str, horizon: str, *, model: str = "") -> str:
     """The CREATE OR REPLACE VIEW statement of ``dataset.view`` for one horizon, BigQuery's dialect.
 
     Args:
         view: dataset and file name under `sql/views`, e.g. ``training.vw_zl_flat``.
         horizon: code of the horizon.
+        model: name of the model, for views that speak of one.
+
+    Raises:
+        ContractBroken: the model's name cannot be part of a view's.
     """
+    if not re.fullmatch(r"[a-z0-9_]*", model):
+        raise ContractBroken("not a name of a model", where=model, action="small letters, digits and underscores")
     dataset, name = view.split(".")
     text = (sql_root() / "views" / dataset / f"{name}.sql").read_text(encoding="utf-8")
-    return _filled(text, horizon)
+    return _filled(text, horizon).replace("{model}", model)
 
 
 def _filled(text: str, horizon: str) -> str:
@@ -182,6 +192,8 @@ def _parse(ddl: str) -> Contract:
         columns=_columns(statement["columns"].splitlines(), statement["name"]),
         keys=tuple(statement["keys"].split(", ")),
         partition_column=statement["partition"],
+        partition_unit=(statement["unit"] or "DAY") if statement["partition"] else "",
+        cluster_columns=tuple(statement["clusters"].split(", ")) if statement["clusters"] else (),
         ddl=ddl,
     )
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 _POLL_SECONDS = 0.2
+_STREAMED_ROWS = 50_000
 
 
 @dataclass(frozen=True)
@@ -86,13 +87,28 @@ class DuckDBWarehouse:
 
     def read(self, sql: str, params: dict[str, Value] | None = None) -> pl.DataFrame:
         """Rows of one SELECT in BigQuery's dialect, read-only, without access to files."""
+        with self._answer(sql, params) as answer:
+            return answer.pl()
+
+    def stream(self, sql: str, params: dict[str, Value] | None = None) -> Iterator[pl.DataFrame]:
+        """Rows of one SELECT in frames of bounded size; until the last one nobody can write."""
+        import polars as pl
+
+        with self._answer(sql, params) as answer:
+            reader = answer.to_arrow_reader(_STREAMED_ROWS)
+            yield pl.DataFrame(reader.schema.empty_table())
+            for batch in reader:
+                yield pl.DataFrame(batch)
+
+    @contextmanager
+    def _answer(self, sql: str, params: dict[str, Value] | None) -> Iterator[duckdb.DuckDBPyConnection]:
         import duckdb
 
         with self._connection(read_only=True) as connection:
             connection.execute("SET enable_external_access = false")
             connection.execute("SET python_enable_replacements = false")
             try:
-                return connection.execute(to_duckdb(sql), params or None).pl()
+                yield connection.execute(to_duckdb(sql), params or None)
             except (duckdb.CatalogException, duckdb.BinderException, duckdb.ParserException) as error:
                 raise QueryRefused(
                     str(error).splitlines()[0], where=sql, action="zl status lists the tables"
@@ -104,6 +120,11 @@ class DuckDBWarehouse:
                 duckdb.NotSupportedError,
             ) as error:
                 raise QueryRefused(str(error).splitlines()[0], where=sql, action="query stored tables only") from error
+
+    def row_count(self, table: str) -> int:
+        """Rows of a table or view."""
+        with self._connection(read_only=True) as connection:
+            return _count(connection, table)
 
     def tables(self) -> list[TableInfo]:
         """Every stored table and view of the project's datasets."""

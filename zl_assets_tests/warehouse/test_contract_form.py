@@ -28,13 +28,15 @@ def _column(definition: exp.ColumnDef) -> Column:
 def _parsed(ddl: str) -> Contract:
     statement = sqlglot.parse_one(ddl, dialect="bigquery")
     table, key = statement.find(exp.Table), statement.find(exp.PrimaryKey)
-    partition = statement.find(exp.PartitionedByProperty)
+    partition, clusters = statement.find(exp.PartitionedByProperty), statement.find(exp.ClusterProperty)
     return Contract(
         name=f"{table.db}.{table.name}",
         description=_described(statement.args["properties"].expressions),
         columns=tuple(_column(c) for c in statement.this.expressions if isinstance(c, exp.ColumnDef)),
         keys=tuple(identifier.name for identifier in key.expressions),
         partition_column=partition.find(exp.Column).name if partition else None,
+        partition_unit=partition.this.args["unit"].name if partition else "",
+        cluster_columns=tuple(c.name for c in clusters.expressions) if clusters else (),
         ddl=ddl,
     )
 

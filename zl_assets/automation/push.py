@@ -1,0 +1,134 @@
+"""`zl push`: copies one warehouse into another, a year of a table at a time, and compares what arrived."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
+
+from zl_assets.core.horizons import HORIZONS
+from zl_assets.errors import InputError, WarehouseError
+from zl_assets.warehouse.base import Value, Warehouse
+from zl_assets.warehouse.contracts import Contract, contracts, view_sql
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_VIEWS = ("training.vw_zl_flat", "predictions.vw_zl_latest")
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What became of one table.
+
+    Attributes:
+        table: its name.
+        rows: how many it holds, on both sides.
+        written: rows that were not there yet, or different.
+        checksum: of all rows, the same on both sides.
+    """
+
+    table: str
+    rows: int
+    written: int
+    checksum: str
+
+
+def push(
+    source: Warehouse, target: Warehouse, report: Callable[[str], None], *, allow_simulated: bool = False
+) -> list[Pushed]:
+    """Copy every table with a row, and make the project's views.
+
+    What has arrived is compared and not sent again, so an interrupted push is resumed by repeating it.
+
+    Args:
+        source: is only read.
+        target: its other rows stay, and make the comparison fail.
+        report: told in one line what has ended.
+        allow_simulated: whether rows of a simulated market may be copied.
+
+    Raises:
+        InputError: the source holds no table, or simulated rows that are not allowed.
+        WarehouseError: a table of the target is not that of the source.
+    """
+    filled = [contracts()[t.name] for t in source.tables() if t.name in contracts() and t.rows]
+    if not filled:
+        raise InputError("there is nothing to push", action="run `zl run` first")
+    if not allow_simulated:
+        _refuse_simulated(source, filled)
+    target.ensure()
+    pushed: list[Pushed] = []
+    for promised in filled:
+        pushed.append(_push_table(source, target, promised))
+        report(f"  {promised.name:<45} {pushed[-1].rows:>9,} rows, {pushed[-1].written:>9,} written")
+    for horizon in HORIZONS:
+        for view in _VIEWS:
+            target.create_view(view_sql(view, horizon))
+    return pushed
+
+
+def _push_table(source: Warehouse, target: Warehouse, promised: Contract) -> Pushed:
+    rows = total = written = 0
+    for condition, params in _years(source, promised):
+        sent = _read(source, promised, condition, params)
+        checksum = _checksum(sent)
+        if checksum != _checksum(_read(target, promised, condition, params)):
+            result = target.merge(promised.name, sent)
+            written += result.inserted + result.updated
+            _compare(sent, _read(target, promised, condition, params), promised)
+        rows, total = rows + sent.height, (total + checksum) % 2**64
+    if target.row_count(promised.name) != rows:
+        raise _different(promised, f"{target.row_count(promised.name):,} rows instead of {rows:,}")
+    return Pushed(promised.name, rows, written, f"{total:016x}")
+
+
+def _years(source: Warehouse, promised: Contract) -> Iterator[tuple[str, dict[str, Value]]]:
+    """Conditions that cut a table into years of its partition column, which bounds what is in memory at once."""
+    column = promised.partition_column
+    if column is None:
+        yield "TRUE", {}
+        return
+    first, last = source.read(f"SELECT MIN({column}) AS first, MAX({column}) AS last FROM {promised.name}").row(0)
+    for year in range(first.year, last.year + 1):
+        start, end = date(year, 1, 1), date(year + 1, 1, 1)
+        if isinstance(first, datetime):
+            start, end = datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)
+        yield f"{column} >= @start AND {column} < @end", {"start": start, "end": end}
+
+
+def _read(warehouse: Warehouse, promised: Contract, condition: str, params: dict[str, Value]) -> pl.DataFrame:
+    columns = ", ".join(c.name for c in promised.columns)
+    return warehouse.read(f"SELECT {columns} FROM {promised.name} WHERE {condition}", params)
+
+
+def _checksum(rows: pl.DataFrame) -> int:
+    """Sum of the rows' hashes: equal for equal rows in any order, within one process."""
+    return sum(rows.hash_rows(seed=0).to_list()) % 2**64
+
+
+def _compare(sent: pl.DataFrame, arrived: pl.DataFrame, promised: Contract) -> None:
+    # A merge keeps the bookkeeping of a row that is otherwise equal, so it is left out where the rest agrees.
+    kept = [*promised.keys, *{path.split(".")[0] for path in promised.compared}]
+    if _checksum(sent.select(kept)) != _checksum(arrived.select(kept)):
+        raise _different(promised, f"{arrived.height:,} rows that are not the {sent.height:,} that were sent")
+
+
+def _different(promised: Contract, what: str) -> WarehouseError:
+    return WarehouseError(
+        f"after the push the table holds {what}",
+        where=promised.name,
+        action="look at the rows that only the target holds, delete or archive them, and push again",
+    )
+
+
+def _refuse_simulated(source: Warehouse, filled: list[Contract]) -> None:
+    for promised in filled:
+        columns = {c.name for c in promised.columns}
+        marked = "is_simulated" if "is_simulated" in columns else "source = 'simulated'" if "source" in columns else ""
+        if marked and source.read(f"SELECT COUNT(*) AS n FROM {promised.name} WHERE {marked}").item():
+            raise InputError(
+                "the warehouse holds a SIMULATED market",
+                where=promised.name,
+                action="push with --allow-simulated into a project that holds nothing real",
+            )

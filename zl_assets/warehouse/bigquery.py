@@ -1,0 +1,278 @@
+"""The warehouse in BigQuery: the same tables, views and SQL as the embedded one.
+
+A write goes from Parquet into a staging table, and from there into its table by one MERGE, so that it happens whole or
+not at all and may be repeated after any failure. A staging table is dropped at the end, and expires by itself where
+the process was killed before.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from zl_assets.errors import TableDiffers, WarehouseError, ZlError
+from zl_assets.warehouse.base import (
+    MergeResult,
+    TableInfo,
+    Value,
+    Window,
+    contract,
+    difference_sql,
+    merge_sql,
+    sync_difference_sql,
+    sync_sql,
+)
+from zl_assets.warehouse.bigquery_jobs import ONCE, REQUEST_SECONDS, Finished, Jobs
+from zl_assets.warehouse.bigquery_schema import Difference, differences, fields, table_of
+from zl_assets.warehouse.contracts import OUR_DATASETS, Contract, contracts
+
+if TYPE_CHECKING:
+    import polars as pl
+    from google.cloud import bigquery
+
+STAGING_PREFIX = "zl_staging__"
+STAGING_HOURS = 6
+"""A staging table that nobody dropped expires after this time."""
+
+
+@dataclass(frozen=True)
+class BigQueryWarehouse:
+    """The tables of the project in one Google Cloud project.
+
+    Attributes:
+        jobs: how requests are made.
+    """
+
+    jobs: Jobs
+
+    def ensure(self) -> None:
+        """Create the datasets and tables that are missing; compare those that exist with `sql/tables`.
+
+        A missing nullable column is added.
+
+        Raises:
+            TableDiffers: a table differs in another way; every difference is told with the statement that mends it.
+            WarehouseError: a dataset is in another location.
+        """
+        for dataset in OUR_DATASETS:
+            self._ensure_dataset(dataset)
+        found = [(promised, self._ensure_table(promised)) for promised in contracts().values()]
+        refused = [(promised.name, d) for promised, different in found for d in different if d.added is None]
+        if refused:
+            raise TableDiffers(
+                "; ".join(f"{table}: {d.what}" for table, d in refused),
+                where=f"project {self.jobs.project}",
+                action="run, after a look at the data: " + " ".join(dict.fromkeys(d.statement for _, d in refused)),
+            )
+        for promised, different in found:
+            self._add_columns(promised, different)
+
+    def merge(self, table: str, frame: pl.DataFrame) -> MergeResult:
+        """Insert new rows and rewrite those whose values differ, in one MERGE.
+
+        The MERGE is bound to the partitions between the first and the last row that changes.
+
+        Raises:
+            ContractBroken: the frame does not fit the table.
+        """
+        promised = contract(table)
+        rows = promised.validated(frame)
+        if rows.is_empty():
+            return MergeResult(0, 0, 0)
+        with self._staged(promised, rows) as staging:
+            found = self._rows(self.jobs.query(difference_sql(promised, staging, _extent(promised, rows)), where=table))
+            inserted, changed, first, last = found.row(0)
+            if changed:
+                window = Window(promised.partition_column, first, last) if promised.partition_column else None
+                done = self.jobs.query(merge_sql(promised, staging, window), where=table)
+                inserted, changed = _told(done, inserted), done.affected
+        return MergeResult(inserted, changed - inserted, rows.height - changed)
+
+    def replace(self, table: str, select: str) -> int:
+        """Make a table's rows those of a SELECT, in one MERGE bound to the partitions that change; returns the rows."""
+        promised = contract(table)
+        found = self._rows(self.jobs.query(sync_difference_sql(promised, select), where=table))
+        rows, changed, first, last = found.row(0)
+        if changed:
+            window = Window(promised.partition_column, first, last) if promised.partition_column else None
+            self.jobs.query(sync_sql(promised, select, window), where=table)
+        return rows
+
+    def create_view(self, statement: str) -> None:
+        """Run one CREATE OR REPLACE VIEW statement."""
+        name = re.search(r"\bVIEW\s+([\w.]+)", statement)
+        self.jobs.query(statement, where=name[1] if name else "")
+
+    def delete(self, table: str, where: str, params: dict[str, Value]) -> int:
+        """Delete the rows a condition selects, in one statement; returns how many."""
+        return self.jobs.query(f"DELETE FROM {table} WHERE {where}", params, where=table).affected
+
+    def read(self, sql: str, params: dict[str, Value] | None = None) -> pl.DataFrame:
+        """Rows of one SELECT; parameters are written ``@name``."""
+        return self._rows(self.jobs.read(sql, params))
+
+    def stream(self, sql: str, params: dict[str, Value] | None = None) -> Iterator[pl.DataFrame]:
+        """Rows of one SELECT in frames of bounded size, one for each page of the answer."""
+        import polars as pl
+
+        rows, empty = self.jobs.read(sql, params).rows, True
+        with self.jobs.errors(sql):
+            for page in rows.to_arrow_iterable():
+                empty = False
+                yield pl.DataFrame(page)
+        if empty:
+            yield self.read(f"SELECT * FROM ({sql}) AS nothing LIMIT 0", params)
+
+    def row_count(self, table: str) -> int:
+        """Rows of a table or view."""
+        return int(self.read(f"SELECT COUNT(*) AS n FROM {table}").item())
+
+    def tables(self) -> list[TableInfo]:
+        """Every stored table and view of the project's datasets; rows and newest dates come from one query."""
+        found = [stored for dataset in OUR_DATASETS for stored in self._stored(dataset)]
+        if not found:
+            return []
+        rows = self.read(" UNION ALL ".join(_info_sql(stored) for stored in found))
+        return sorted((TableInfo(*row) for row in rows.iter_rows()), key=lambda t: t.name)
+
+    def _ensure_dataset(self, name: str) -> None:
+        client, wanted = self.jobs.client, self.jobs.location
+        from google.api_core.exceptions import Conflict, NotFound
+        from google.cloud import bigquery
+
+        def stored() -> bigquery.Dataset:
+            reference = f"{self.jobs.project}.{name}"
+            try:
+                return client.get_dataset(reference, **ONCE)
+            except NotFound:
+                dataset = bigquery.Dataset(reference)
+                dataset.location = wanted
+            try:
+                return client.create_dataset(dataset, **ONCE)
+            except Conflict:
+                return client.get_dataset(reference, **ONCE)
+
+        location = self.jobs.call(stored, name).location
+        if location and location.lower() != wanted.lower():
+            raise WarehouseError(
+                f"dataset {name} is in location {location}, not in {wanted}",
+                where=f"project {self.jobs.project}",
+                action=f"set ZL_BIGQUERY_LOCATION={location}",
+            )
+
+    def _ensure_table(self, promised: Contract) -> list[Difference]:
+        client = self.jobs.client
+        from google.api_core.exceptions import Conflict, NotFound
+
+        def stored() -> bigquery.Table:
+            table = table_of(promised, str(self.jobs.project))
+            try:
+                return client.get_table(table.reference, **ONCE)
+            except NotFound:
+                pass
+            try:
+                return client.create_table(table, **ONCE)
+            except Conflict:
+                return client.get_table(table.reference, **ONCE)
+
+        return differences(promised, self.jobs.call(stored, promised.name).to_api_repr())
+
+    def _add_columns(self, promised: Contract, different: list[Difference]) -> None:
+        """Add missing columns: top-level ones by their statement, fields of a STRUCT by the API, which alone can."""
+        nested = [d for d in different if "." in d.column]
+        for difference in different:
+            if difference not in nested:
+                self.jobs.query(difference.statement, where=promised.name)
+        if not nested:
+            return
+        table = table_of(promised, str(self.jobs.project))
+        self.jobs.call(
+            lambda: self.jobs.client.update_table(table, ["schema"], **ONCE),
+            promised.name,
+        )
+
+    @contextmanager
+    def _staged(self, promised: Contract, rows: pl.DataFrame) -> Iterator[str]:
+        """A staging table that holds the rows, beside their table; dropped at the end."""
+        client = self.jobs.client
+        from google.cloud import bigquery
+
+        dataset, name = promised.name.split(".")
+        staging = f"{dataset}.{STAGING_PREFIX}{name}__{uuid.uuid4().hex}"
+        schema = fields(promised.columns, nullable=True)
+        table = bigquery.Table(f"{self.jobs.project}.{staging}", schema=schema)
+        table.expires = datetime.now(UTC) + timedelta(hours=STAGING_HOURS)
+        file = io.BytesIO()
+        rows.write_parquet(file)
+        try:
+            self.jobs.call(
+                lambda: client.create_table(table, exists_ok=True, **ONCE),
+                promised.name,
+            )
+            self.jobs.load(file, staging, schema, where=promised.name)
+            yield staging
+        finally:
+            self._drop(table)
+
+    def _drop(self, table: bigquery.Table) -> None:
+        """Drop a staging table. Where that fails it expires, and what is being told by another error is not hidden."""
+        client = self.jobs.client
+        try:
+            self.jobs.call(
+                lambda: client.delete_table(table, not_found_ok=True, **ONCE),
+                table.table_id,
+            )
+        except ZlError:
+            return
+
+    def _stored(self, dataset: str) -> list[bigquery.Table]:
+        """The tables and views of a dataset with their schemas; none where the dataset does not exist."""
+        client = self.jobs.client
+        from google.api_core.exceptions import NotFound
+
+        def stored() -> list[bigquery.Table]:
+            try:
+                items = list(client.list_tables(f"{self.jobs.project}.{dataset}", timeout=REQUEST_SECONDS))
+            except NotFound:
+                return []
+            names = [i.reference for i in items if not i.table_id.startswith(STAGING_PREFIX)]
+            return [client.get_table(n, **ONCE) for n in names]
+
+        return self.jobs.call(stored, dataset)
+
+    def _rows(self, finished: Finished) -> pl.DataFrame:
+        """All rows in the types of the embedded warehouse; over the Storage API, or REST where that is not allowed."""
+        import polars as pl
+
+        with self.jobs.errors("rows of a query"):
+            return pl.DataFrame(self.jobs.fetch(finished))
+
+
+def _extent(promised: Contract, rows: pl.DataFrame) -> Window | None:
+    """First and last partition value of a frame."""
+    column = promised.partition_column
+    if column is None:
+        return None
+    first, last = rows[column].min(), rows[column].max()
+    assert isinstance(first, date)
+    assert isinstance(last, date)
+    return Window(column, first, last)
+
+
+def _told(done: Finished, counted: int) -> int:
+    """Rows a MERGE inserted, as BigQuery tells, else as counted before."""
+    stats: Any = done.job.dml_stats
+    return int(stats.inserted_row_count) if stats is not None else counted
+
+
+def _info_sql(stored: bigquery.Table) -> str:
+    name = f"{stored.dataset_id}.{stored.table_id}"
+    dates = [f.name for f in stored.schema if f.field_type == "DATE"]
+    newest = f"CAST(MAX({dates[0]}) AS STRING)" if dates else "CAST(NULL AS STRING)"
+    return f"SELECT '{name}' AS name, COUNT(*) AS row_count, {newest} AS newest FROM {name}"

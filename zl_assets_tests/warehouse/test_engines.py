@@ -1,0 +1,217 @@
+"""What every warehouse does, on each engine: merges, replacements, reads, views, lists, refusals."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from zl_assets.core.horizons import HORIZONS
+from zl_assets.errors import ContractBroken, QueryRefused
+from zl_assets.warehouse.base import MergeResult, TableInfo, Warehouse
+from zl_assets.warehouse.contracts import contract, contracts, view_sql
+from zl_assets_tests.warehouse.rows import EVENING, FIRST, MORNING, calendar, rows_of
+
+CALENDAR, MATRIX = "training.regime_calendar", "features.daily_ml_matrix"
+THREE_DAYS = (
+    "SELECT calendar_date, 'r' AS regime, 1 AS weight, 'v' AS regime_v0, {weight_v0} AS weight_v0, "
+    "TIMESTAMP '2025-01-02 08:00:00.123456+00:00' AS created_at "
+    "FROM UNNEST(GENERATE_DATE_ARRAY(DATE '2020-01-02', DATE '2020-01-04')) AS calendar_date"
+)
+
+
+def stored(warehouse: Warehouse) -> dict[int, tuple[int | None, datetime]]:
+    rows = warehouse.read(f"SELECT calendar_date, weight_v0, created_at FROM {CALENDAR} ORDER BY calendar_date")
+    return {(d - FIRST).days: (w, c) for d, w, c in rows.iter_rows()}
+
+
+class TestEnsure:
+    def test_it_creates_every_table(self, warehouse: Warehouse) -> None:
+        assert [t.name for t in warehouse.tables()] == sorted(contracts())
+
+    def test_a_second_time_keeps_what_is_stored(self, warehouse: Warehouse) -> None:
+        warehouse.merge(CALENDAR, calendar({0: 1}))
+        warehouse.ensure()
+        assert stored(warehouse) == {0: (1, MORNING)}
+
+
+class TestMerge:
+    def test_new_changed_and_equal_rows_are_counted_and_others_stay(self, warehouse: Warehouse) -> None:
+        assert warehouse.merge(CALENDAR, calendar({0: 10, 1: 11, 2: 12})) == MergeResult(3, 0, 0)
+        assert warehouse.merge(CALENDAR, calendar({1: 11, 2: 99, 3: 13}, EVENING)) == MergeResult(1, 1, 1)
+        assert stored(warehouse) == {0: (10, MORNING), 1: (11, MORNING), 2: (99, EVENING), 3: (13, EVENING)}
+
+    def test_changes_far_apart_are_all_made_and_what_lies_between_stays(self, warehouse: Warehouse) -> None:
+        days = dict.fromkeys(range(0, 400, 10), 1)
+        warehouse.merge(CALENDAR, calendar(days))
+        assert warehouse.merge(CALENDAR, calendar(days | {20: 2, 390: 3, 395: 4}, EVENING)) == MergeResult(1, 2, 38)
+        assert {d: w for d, (w, c) in stored(warehouse).items() if c == EVENING} == {20: 2, 390: 3, 395: 4}
+
+    def test_a_value_that_turns_null_or_comes_from_null_is_a_change(self, warehouse: Warehouse) -> None:
+        warehouse.merge(CALENDAR, calendar({0: None, 1: 1, 2: None}))
+        assert warehouse.merge(CALENDAR, calendar({0: 5, 1: None, 2: None}, EVENING)) == MergeResult(0, 2, 1)
+        assert stored(warehouse) == {0: (5, EVENING), 1: (None, EVENING), 2: (None, MORNING)}
+
+    def test_an_empty_frame_changes_nothing(self, warehouse: Warehouse) -> None:
+        warehouse.merge(CALENDAR, calendar({0: 1}))
+        assert warehouse.merge(CALENDAR, calendar({})) == MergeResult(0, 0, 0)
+
+    def test_not_a_number_equals_itself(self, warehouse: Warehouse) -> None:
+        frame = rows_of(MATRIX, 1).with_columns(rsi_14=pl.lit(float("nan")))
+        warehouse.merge(MATRIX, frame)
+        assert warehouse.merge(MATRIX, frame) == MergeResult(0, 0, 1)
+
+    def test_one_field_of_a_struct_is_a_change(self, warehouse: Warehouse) -> None:
+        rows = rows_of(MATRIX, 3)
+        warehouse.merge(MATRIX, rows)
+        close = pl.when(pl.int_range(pl.len()) == 1).then(1.5).otherwise(pl.col("market_data").struct.field("close"))
+        changed = rows.with_columns(pl.col("market_data").struct.with_fields(close=close))
+        assert warehouse.merge(MATRIX, changed) == MergeResult(0, 1, 2)
+        assert warehouse.read(f"SELECT market_data.close FROM {MATRIX} ORDER BY data_date")["close"][1] == 1.5
+
+    def test_a_frame_that_breaks_the_contract_leaves_the_table_alone(self, warehouse: Warehouse) -> None:
+        warehouse.merge(CALENDAR, calendar({0: 1}))
+        with pytest.raises(ContractBroken):
+            warehouse.merge(CALENDAR, pl.concat([calendar({0: 7}), calendar({0: 8})]))
+        assert stored(warehouse) == {0: (1, MORNING)}
+
+
+@pytest.mark.parametrize("table", sorted({n for n in contracts() if not n.endswith(("_1m", "_3m", "_6m", "_12m"))}))
+def test_every_table_gives_back_the_values_and_types_it_took(warehouse: Warehouse, table: str) -> None:
+    rows = rows_of(table, 40)
+    assert warehouse.merge(table, rows) == MergeResult(40, 0, 0)
+    back = warehouse.read(f"SELECT * FROM {table} ORDER BY {', '.join(contract(table).keys)}")
+    assert_frame_equal(back, rows.sort(contract(table).keys), check_exact=True)
+    assert warehouse.merge(table, back) == MergeResult(0, 0, 40)
+
+
+class TestReplace:
+    def test_it_leaves_exactly_the_selected_rows(self, warehouse: Warehouse) -> None:
+        warehouse.merge(CALENDAR, calendar({0: 1, 1: 2, 2: 7, 500: 3}))
+        assert warehouse.replace(CALENDAR, THREE_DAYS.format(weight_v0="7")) == 3
+        assert stored(warehouse) == dict.fromkeys((1, 2, 3), (7, MORNING))
+
+    def test_by_the_same_rows_changes_nothing(self, warehouse: Warehouse) -> None:
+        for _ in range(2):
+            assert warehouse.replace(CALENDAR, THREE_DAYS.format(weight_v0="7")) == 3
+        assert stored(warehouse) == dict.fromkeys((1, 2, 3), (7, MORNING))
+
+    def test_by_no_row_empties_the_table(self, warehouse: Warehouse) -> None:
+        warehouse.merge(CALENDAR, calendar({0: 1}))
+        assert warehouse.replace(CALENDAR, f"{THREE_DAYS.format(weight_v0='7')} WHERE FALSE") == 0
+        assert stored(warehouse) == {}
+
+
+class TestRead:
+    @pytest.mark.parametrize(
+        ("column", "value"),
+        [
+            ("regime", "r"),
+            ("weight", 1),
+            ("calendar_date", FIRST),
+            ("created_at", MORNING),
+            ("weight / 2", 0.5),
+            ("(weight = 1)", True),
+        ],
+    )
+    def test_a_value_of_any_type_is_bound(
+        self, warehouse: Warehouse, column: str, value: str | float | date | datetime
+    ) -> None:
+        warehouse.merge(CALENDAR, calendar({0: 1}))
+        found = warehouse.read(f"SELECT COUNT(*) AS n FROM {CALENDAR} WHERE {column} = @value", {"value": value})
+        assert found.rows() == [(1,)]
+        assert found.schema == {"n": pl.Int64()}
+
+    def test_a_bound_value_is_never_part_of_the_statement(self, warehouse: Warehouse) -> None:
+        warehouse.merge(CALENDAR, calendar({0: 1}))
+        sql = f"SELECT COUNT(*) AS n FROM {CALENDAR} WHERE regime = @regime"
+        assert warehouse.read(sql, {"regime": "x' OR '1'='1"}).item() == 0
+
+    def test_moments_come_back_in_utc(self, warehouse: Warehouse) -> None:
+        elsewhere = pl.lit(MORNING).dt.convert_time_zone("America/Chicago")
+        warehouse.merge(CALENDAR, calendar({0: 1}).with_columns(created_at=elsewhere))
+        rows = warehouse.read(f"SELECT created_at FROM {CALENDAR}")
+        assert rows.schema == {"created_at": pl.Datetime("us", "UTC")}
+        assert rows.item() == MORNING.astimezone(UTC)
+
+    @pytest.mark.parametrize(
+        ("sql", "message"),
+        [
+            ("SELECT * FROM training.nothing", "nothing"),
+            (f"SELECT nothing FROM {CALENDAR}", "nothing"),
+            (f"SELECT CAST(regime AS INT64) FROM {CALENDAR}", "r"),
+            (f"SELECT SUM(regime) FROM {CALENDAR}", "(?i)sum"),
+        ],
+    )
+    def test_a_query_that_cannot_be_answered_is_refused_with_the_reason(
+        self, warehouse: Warehouse, sql: str, message: str
+    ) -> None:
+        warehouse.merge(CALENDAR, calendar({0: 1}))
+        with pytest.raises(QueryRefused, match=message):
+            warehouse.read(sql)
+
+    @pytest.mark.parametrize(
+        "sql",
+        [
+            f"DELETE FROM {CALENDAR} WHERE TRUE",
+            f"DROP TABLE {CALENDAR}",
+            "CREATE TABLE training.x (a INT64)",
+            f"UPDATE {CALENDAR} SET weight = 0 WHERE TRUE",
+        ],
+    )
+    def test_nothing_can_be_written(self, warehouse: Warehouse, sql: str) -> None:
+        warehouse.merge(CALENDAR, calendar({0: 1}))
+        with pytest.raises(QueryRefused):
+            warehouse.read(sql)
+        assert stored(warehouse) == {0: (1, MORNING)}
+
+
+class TestStream:
+    def test_it_gives_every_row_in_order(self, warehouse: Warehouse) -> None:
+        rows = rows_of(MATRIX, 40)
+        warehouse.merge(MATRIX, rows)
+        frames = list(warehouse.stream(f"SELECT * FROM {MATRIX} WHERE symbol != @x ORDER BY data_date", {"x": "?"}))
+        assert_frame_equal(pl.concat(frames), rows, check_exact=True)
+
+    def test_no_row_is_an_empty_frame_with_the_types(self, warehouse: Warehouse) -> None:
+        [frame] = warehouse.stream(f"SELECT * FROM {MATRIX}")
+        assert frame.is_empty()
+        assert frame.schema == contract(MATRIX).polars_schema()
+
+    def test_a_statement_that_writes_is_refused(self, warehouse: Warehouse) -> None:
+        with pytest.raises(QueryRefused):
+            list(warehouse.stream(f"DROP TABLE {MATRIX}"))
+
+
+class TestOtherActions:
+    def test_delete_takes_the_rows_of_the_condition_and_counts_them(self, warehouse: Warehouse) -> None:
+        warehouse.merge(CALENDAR, calendar({0: 1, 1: 2, 2: 3}))
+        assert warehouse.delete(CALENDAR, "weight_v0 >= @least", {"least": 2}) == 2
+        assert stored(warehouse) == {0: (1, MORNING)}
+        assert warehouse.delete(CALENDAR, "weight_v0 > 100", {}) == 0
+
+    def test_tables_and_views_are_listed_with_their_rows_and_newest_day(self, warehouse: Warehouse) -> None:
+        warehouse.merge(CALENDAR, calendar({0: 1, 5: 2}))
+        warehouse.create_view(f"CREATE OR REPLACE VIEW training.v AS SELECT weight FROM {CALENDAR}")
+        listed = {t.name: t for t in warehouse.tables()}
+        assert listed[CALENDAR] == TableInfo(CALENDAR, 2, "2020-01-06")
+        assert listed["training.v"] == TableInfo("training.v", 2, None)
+        assert listed[MATRIX] == TableInfo(MATRIX, 0, None)
+        assert warehouse.row_count(CALENDAR) == 2
+
+    def test_a_view_that_exists_is_replaced(self, warehouse: Warehouse) -> None:
+        warehouse.merge(CALENDAR, calendar({0: 1, 5: 2}))
+        for count in (1, 2):
+            warehouse.create_view(f"CREATE OR REPLACE VIEW training.v AS SELECT {count} AS n")
+            assert warehouse.read("SELECT n FROM training.v").item() == count
+
+    @pytest.mark.parametrize("horizon", HORIZONS)
+    def test_every_view_of_the_project_can_be_made_and_read(self, warehouse: Warehouse, horizon: str) -> None:
+        for view in ("training.vw_zl_flat", "predictions.vw_zl_latest"):
+            warehouse.create_view(view_sql(view, horizon))
+        zl = rows_of(MATRIX, 300).with_columns(symbol=pl.lit("ZL"), session_number=pl.int_range(300))
+        warehouse.merge(MATRIX, zl.with_columns(pl.col("market_data").struct.with_fields(close=40.0)))
+        rows = warehouse.read(f"SELECT * FROM training.vw_zl_{horizon}_flat ORDER BY data_date")
+        assert rows[f"target_{horizon}"].count() == 300 - HORIZONS[horizon].sessions
+        assert rows["target_date"][0] == FIRST + timedelta(days=HORIZONS[horizon].sessions)
+        assert warehouse.read(f"SELECT * FROM predictions.vw_zl_{horizon}_latest").is_empty()
