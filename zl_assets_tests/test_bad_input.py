@@ -391,7 +391,7 @@ def test_a_file_size_limit(home: Path, tmp_path: Path, new_rows: list[Row]) -> N
         ("ZL_DATABENTO_MAX_COST_USD", "abc"),
         ("ZL_DATABENTO_MAX_COST_USD", "-1"),
         ("ZL_DATABENTO_MAX_COST_USD", "nan"),
-        ("ZL_WAREHOUSE", "bigquery"),
+        ("ZL_WAREHOUSE", "oracle"),
         ("ZL_WAREHOUSE_LOCK_SECONDS", "soon"),
         ("ZL_SIMULATED_WORLD", "flat"),
         ("ZL_SIMULATED_SEED", "-1"),

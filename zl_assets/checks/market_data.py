@@ -129,7 +129,11 @@ SESSIONS_CHECKS = (
 )
 def vendor_bars_checks(warehouse: dg.ResourceParam[Warehouse]):
     """Check the bars and the quarantine."""
-    yield from evaluated(BARS_1D, BARS_1D_CHECKS, warehouse.read(f"SELECT * FROM {BARS_1D}"))
+    yield from evaluated(
+        BARS_1D,
+        BARS_1D_CHECKS,
+        warehouse.read(f"SELECT symbol, bar_date, open, high, low, close, {', '.join(_LINEAGE)} FROM {BARS_1D}"),
+    )
     hours = warehouse.read(f"SELECT symbol, ts_event, {', '.join(_LINEAGE)} FROM {BARS_1H}")
     yield from evaluated(BARS_1H, BARS_1H_CHECKS, hours)
     rejected = warehouse.read(f"SELECT * FROM {QUARANTINE} WHERE stage = 'vendor_bars' ORDER BY quarantine_id")
