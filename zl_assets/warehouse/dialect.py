@@ -1,8 +1,14 @@
 """From BigQuery's SQL dialect to DuckDB's, and the guard for SQL that a user types."""
 
+from __future__ import annotations
+
 from functools import cache
+from typing import TYPE_CHECKING
 
 from zl_assets.errors import QueryRefused
+
+if TYPE_CHECKING:
+    from sqlglot import exp
 
 
 @cache
@@ -21,7 +27,16 @@ def to_duckdb(sql: str) -> str:
                 c for c in definition.args.get("constraints") or [] if isinstance(c.kind, exp.NotNullColumnConstraint)
             ]
             definition.set("constraints", kept)
-    return statement.sql(dialect="duckdb")
+    return statement.transform(_sunday_is_one).sql(dialect="duckdb")
+
+
+def _sunday_is_one(node: exp.Expr) -> exp.Expr:
+    """DAYOFWEEK as BigQuery counts it, 1 for Sunday; DuckDB starts at 0, and the transpiler leaves it at that."""
+    from sqlglot import exp
+
+    if isinstance(node, exp.Extract) and node.name.upper() == "DAYOFWEEK":
+        return exp.paren(exp.Add(this=node.copy(), expression=exp.Literal.number(1)))
+    return node
 
 
 def single_select(sql: str) -> str:

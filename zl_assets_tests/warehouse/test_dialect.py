@@ -1,5 +1,6 @@
 """The guard for SQL that a user types, the transpiler, and the search for joins."""
 
+import duckdb
 import pytest
 
 from zl_assets.errors import QueryRefused
@@ -137,3 +138,10 @@ def test_what_duckdb_does_not_know_is_dropped_from_a_table_and_the_columns_stay(
         "PARTITION BY DATE_TRUNC(a, MONTH) CLUSTER BY a OPTIONS (description = 'z')"
     )
     assert to_duckdb(ddl) == "CREATE TABLE IF NOT EXISTS d.t (a DATE NOT NULL, s STRUCT(b DOUBLE, c BIGINT))"
+
+
+def test_the_day_of_the_week_counts_from_sunday_as_bigquery_does() -> None:
+    sql = (
+        "SELECT EXTRACT(DAYOFWEEK FROM DATE '2025-08-31') AS sunday, 2 * EXTRACT(DAYOFWEEK FROM DATE '2025-09-06') AS n"
+    )
+    assert duckdb.sql(to_duckdb(sql)).fetchall() == [(1, 14)]
