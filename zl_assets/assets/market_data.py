@@ -38,7 +38,7 @@ def vendor_bars(
     yield dg.MaterializeResult(
         asset_key=BARS_1D.split("."),
         metadata={
-            **merged(outcome.daily, warehouse.read(f"SELECT COUNT(*) AS n FROM {BARS_1D}").item()),
+            **merged(outcome.daily, warehouse.row_count(BARS_1D)),
             "source": bar_source.kind(has_real_bars=real),
             "vendor_files": len(delivery.files) if delivery else 0,
             "files_left_alone": dg.MetadataValue.json(
@@ -49,7 +49,7 @@ def vendor_bars(
     )
     yield dg.MaterializeResult(
         asset_key=BARS_1H.split("."),
-        metadata=merged(outcome.hourly, warehouse.read(f"SELECT COUNT(*) AS n FROM {BARS_1H}").item()),
+        metadata=merged(outcome.hourly, warehouse.row_count(BARS_1H)),
     )
     yield dg.MaterializeResult(
         asset_key=QUARANTINE.split("."),

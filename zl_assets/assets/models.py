@@ -12,7 +12,13 @@ LIGHTGBM = "models.trees.lightgbm"
 
 
 @dg.asset(
-    **node(LIGHTGBM, group="models", kind="lightgbm", per_horizon=True),
+    **node(
+        LIGHTGBM,
+        group="models",
+        kind="lightgbm",
+        description="LightGBM of one horizon: purged walk-forward beside no-change, then refit on every labelled row",
+        per_horizon=True,
+    ),
     deps=[TABLE.split(".")],
 )
 def lightgbm(

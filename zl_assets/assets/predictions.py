@@ -47,7 +47,13 @@ def zl_forecasts(
 
 
 @dg.asset(
-    **node(LATEST, group="predictions", kind="sql", per_horizon=True),
+    **node(
+        LATEST,
+        group="predictions",
+        kind="sql",
+        description="View predictions.vw_zl_{horizon}_latest: the published forecast of one horizon, exactly one row",
+        per_horizon=True,
+    ),
     deps=[FORECASTS.split(".")],
     pool=WAREHOUSE_POOL,
 )

@@ -22,7 +22,13 @@ def table_name(horizon: str) -> str:
 
 
 @dg.asset(
-    **node(VIEW, group="training", kind="sql", per_horizon=True),
+    **node(
+        VIEW,
+        group="training",
+        kind="sql",
+        description="View training.vw_zl_{horizon}_flat: features, weight, target, split of one horizon; no JOIN",
+        per_horizon=True,
+    ),
     deps=[MATRIX.split(".")],
     pool=WAREHOUSE_POOL,
 )
@@ -44,7 +50,13 @@ def vw_zl_flat(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Wa
 
 
 @dg.asset(
-    **node(TABLE, group="training", kind="sql", per_horizon=True),
+    **node(
+        TABLE,
+        group="training",
+        kind="sql",
+        description="Table training.zl_training_prod_allhistory_{horizon}: the view's rows, frozen for training",
+        per_horizon=True,
+    ),
     deps=[VIEW.split(".")],
     pool=WAREHOUSE_POOL,
 )
