@@ -199,7 +199,15 @@ def test_the_instance_takes_the_configuration(instance: dg.DagsterInstance) -> N
 
 def test_the_home_keeps_the_configuration_of_the_project(instance: dg.DagsterInstance) -> None:
     copied = Path(instance.root_directory) / "dagster.yaml"
-    assert yaml.safe_load(copied.read_text()) == yaml.safe_load((PROJECT / "dagster.yaml").read_text())
+    wanted = yaml.safe_load((PROJECT / "dagster.yaml").read_text())
+    wanted["event_log_storage"]["config"]["base_dir"] = str(copied.parent / "history")
+    assert yaml.safe_load(copied.read_text()) == wanted
+
+
+def test_a_home_may_have_any_name(tmp_path: Path) -> None:
+    home = tmp_path / 'a "home" of \\ mine: #1'
+    with open_instance(Settings(home=home)):
+        assert (home / "dagster" / "history" / "event_log.db").is_file()
 
 
 def test_the_workspace_names_the_definitions() -> None:

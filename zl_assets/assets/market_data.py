@@ -53,7 +53,7 @@ def vendor_bars(
     )
     yield dg.MaterializeResult(
         asset_key=QUARANTINE.split("."),
-        metadata={**merged(outcome.quarantine, outcome.quarantine.inserted), "rejected": counts(outcome.rejected)},
+        metadata={**merged(outcome.quarantine, warehouse.row_count(QUARANTINE)), "rejected": counts(outcome.rejected)},
     )
 
 
@@ -77,8 +77,8 @@ def futures_sessions_1d(context: dg.AssetExecutionContext, warehouse: dg.Resourc
     sessions = known_by(build.sessions, now).with_columns(ingest_timestamp=pl.lit(now))
     result = warehouse.merge(SESSIONS, sessions)
     rejected = quarantine_rows(build.bad_prints, "sessions", now)
-    warehouse.merge(QUARANTINE, rejected)
-    context.log_event(dg.AssetMaterialization(QUARANTINE.split("."), metadata={"bad_prints": rejected.height}))
+    found = merged(warehouse.merge(QUARANTINE, rejected), warehouse.row_count(QUARANTINE))
+    context.log_event(dg.AssetMaterialization(QUARANTINE.split("."), metadata={**found, "bad_prints": rejected.height}))
     zl = sessions.filter(pl.col("symbol") == "ZL")
     return dg.MaterializeResult(
         metadata={

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import json
+import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +37,7 @@ def prepare_home(settings: Settings) -> Path:
     try:
         settings.dagster_home.mkdir(parents=True, exist_ok=True)
         target = settings.dagster_home / "dagster.yaml"
-        wanted = config_file().read_text(encoding="utf-8")
+        wanted = config_file().read_text(encoding="utf-8").replace('"<home>/', f'"{_yaml_text(settings.home)}/')
         if not target.is_file() or target.read_text(encoding="utf-8") != wanted:
             target.write_text(wanted, encoding="utf-8")
     except OSError as error:
@@ -47,11 +49,25 @@ def prepare_home(settings: Settings) -> Path:
     return settings.dagster_home
 
 
-def open_instance(settings: Settings) -> dg.DagsterInstance:
-    """The Dagster instance of the home, shared with the UI."""
+def _yaml_text(path: Path) -> str:
+    """A path as it stands between double quotes in YAML, which reads them as JSON does."""
+    return json.dumps(str(path.resolve()))[1:-1]
+
+
+@contextmanager
+def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """The Dagster instance of the home, shared with the UI.
+
+    Dagster opens its SQLite files anew for every event. As long as some connection to them stays open, SQLite does not
+    fold its log into the file at each closing: hence the held ones.
+    """
     import dagster as dg
 
-    return dg.DagsterInstance.from_config(str(prepare_home(settings)))
+    with dg.DagsterInstance.from_config(str(prepare_home(settings))) as instance, ExitStack() as held:
+        for file in settings.dagster_home.glob("history/*.db"):
+            connection = held.enter_context(closing(sqlite3.connect(file)))
+            connection.execute("SELECT name FROM sqlite_master").fetchall()
+        yield instance
 
 
 @contextmanager

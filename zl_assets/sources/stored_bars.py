@@ -11,7 +11,7 @@ import polars as pl
 from zl_assets.core.bars import DAILY, HOURLY, VALUES, SortedBars, daily_bars, quarantine_rows, without_conflicts
 from zl_assets.core.instruments import MATRIX_SYMBOLS
 from zl_assets.errors import InputError, VendorFileError
-from zl_assets.warehouse.base import MergeResult, Warehouse
+from zl_assets.warehouse.base import NOTHING_MERGED, MergeResult, Value, Warehouse
 from zl_assets.warehouse.contracts import contracts
 
 if TYPE_CHECKING:
@@ -20,16 +20,15 @@ if TYPE_CHECKING:
 _DAILY = "market_data.databento_futures_ohlcv_1d"
 _HOURLY = "market_data.databento_futures_ohlcv_1h"
 _QUARANTINE = "raw_intelligence.quarantine"
-_NOTHING = MergeResult(0, 0, 0)
 
 
 @dataclass(frozen=True)
 class StoreOutcome:
     """What became of a delivery: merges by table, rejected rows by reason, rows of products nobody reads."""
 
-    daily: MergeResult = _NOTHING
-    hourly: MergeResult = _NOTHING
-    quarantine: MergeResult = _NOTHING
+    daily: MergeResult = NOTHING_MERGED
+    hourly: MergeResult = NOTHING_MERGED
+    quarantine: MergeResult = NOTHING_MERGED
     rejected: dict[str, int] = field(default_factory=dict[str, int])
     not_followed: dict[str, int] = field(default_factory=dict[str, int])
 
@@ -75,18 +74,19 @@ class StoredBars:
         if delivery is None:
             return StoreOutcome()
         replaces_simulated = self._replaces_simulated(delivery.bars)
-        self.warehouse.merge(_QUARANTINE, quarantine_rows(delivery.rejected, "vendor_bars", now))
+        quarantine = self.warehouse.merge(_QUARANTINE, quarantine_rows(delivery.rejected, "vendor_bars", now))
         _require_matrix_symbols(delivery)
         if replaces_simulated:
             self._drop_simulated()
         hourly, contradicting_hours = self._new_hourly(delivery.bars)
-        hourly_merge = self.warehouse.merge(_HOURLY, _hourly_rows(hourly, now))
         daily, contradicting_days = self._new_daily(delivery.bars, hourly)
+        hourly_merge = self.warehouse.merge(_HOURLY, _hourly_rows(hourly, now))
         columns = delivery.rejected.columns
         contradicting = pl.concat([contradicting_hours.select(columns), contradicting_days.select(columns)])
         rejected = pl.concat([delivery.rejected, contradicting])
         return StoreOutcome(
-            quarantine=self.warehouse.merge(_QUARANTINE, quarantine_rows(rejected, "vendor_bars", now)),
+            quarantine=quarantine
+            + self.warehouse.merge(_QUARANTINE, quarantine_rows(contradicting, "vendor_bars", now)),
             daily=self.warehouse.merge(_DAILY, _daily_rows(daily, now)),
             hourly=hourly_merge,
             rejected=dict(rejected.group_by("reason").len().sort("reason").iter_rows()),
@@ -97,19 +97,29 @@ class StoredBars:
         return without_conflicts(bars.filter(pl.col("rtype") == HOURLY), self._stored(_HOURLY))
 
     def _new_daily(self, bars: pl.DataFrame, hourly: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Delivered daily bars, and days aggregated anew from all stored hours of the days that got new hours.
+        """Delivered daily bars, and days aggregated anew from all hours, stored and new, of the days with new hours.
 
         A delivered daily bar always stands before an aggregated one: hours may be delivered for a part of a day.
         """
         delivered = bars.filter(pl.col("rtype") == DAILY)
-        days = hourly.select("symbol", pl.col("ts_event").dt.truncate("1d").alias("day")).unique()
-        hours = self.hourly().with_columns(day=pl.col("ts_event").dt.truncate("1d"))
-        hours = hours.join(days, on=["symbol", "day"], how="semi").select(bars.columns)
+        hours = self._hours_of_days(hourly).select(bars.columns)
         stored = self._stored(_DAILY, "built_from = '1d'")
         built = daily_bars(pl.concat([delivered, hours]))
         aggregated = built.filter(pl.col("built_from") == "1h").join(stored, on=["symbol", "ts_event"], how="anti")
         accepted, contradicting = without_conflicts(built.filter(pl.col("built_from") == "1d"), stored)
         return pl.concat([accepted, aggregated]), contradicting
+
+    def _hours_of_days(self, new: pl.DataFrame) -> pl.DataFrame:
+        """All hours, those stored and the new ones, of every symbol's UTC days that have a new hour."""
+        if new.is_empty():
+            return new
+        day = pl.col("ts_event").dt.truncate("1d")
+        first, last = new.select(first=day.min(), last=day.max() + pl.duration(days=1)).row(0)
+        stored = self._read(_HOURLY, HOURLY, where="ts_event BETWEEN @first AND @last", first=first, last=last)
+        key = ["symbol", "day"]
+        stored = stored.with_columns(day=day).join(new.with_columns(day=day), on=key, how="semi")
+        added = new.join(stored, on=["symbol", "ts_event"], how="anti")
+        return pl.concat([stored.select(new.columns), added])
 
     def _replaces_simulated(self, bars: pl.DataFrame) -> bool:
         """Whether a simulated market is stored and real bars, or those of another simulated market, arrive.
@@ -155,9 +165,10 @@ class StoredBars:
     def _stored(self, table: str, where: str = "TRUE") -> pl.DataFrame:
         return self.warehouse.read(f"SELECT symbol, ts_event, {', '.join(VALUES)} FROM {table} WHERE {where}")
 
-    def _read(self, table: str, rtype: int, *more: str) -> pl.DataFrame:
+    def _read(self, table: str, rtype: int, *more: str, where: str = "TRUE", **params: Value) -> pl.DataFrame:
         names = ("symbol", "ts_event", "publisher_id", *VALUES, "vendor_symbol", "source", "source_file")
-        rows = self.warehouse.read(f"SELECT {', '.join((*names, 'provenance_uuid', *more))} FROM {table}")
+        columns = ", ".join((*names, "provenance_uuid", *more))
+        rows = self.warehouse.read(f"SELECT {columns} FROM {table} WHERE {where}", params)
         return rows.with_columns(
             rtype=pl.lit(rtype, dtype=pl.Int64),
             row_number=pl.col("ts_event").dt.epoch("s"),

@@ -26,6 +26,14 @@ class MergeResult:
     updated: int
     unchanged: int
 
+    def __add__(self, other: MergeResult) -> MergeResult:
+        return MergeResult(
+            self.inserted + other.inserted, self.updated + other.updated, self.unchanged + other.unchanged
+        )
+
+
+NOTHING_MERGED = MergeResult(0, 0, 0)
+
 
 @dataclass(frozen=True)
 class TableInfo:

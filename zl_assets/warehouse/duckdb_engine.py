@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zl_assets.errors import NotAWarehouse, QueryRefused, StorageFull, WarehouseError, WarehouseLocked
-from zl_assets.warehouse.base import MergeResult, TableInfo, Value, contract, merge_sql
+from zl_assets.warehouse.base import NOTHING_MERGED, MergeResult, TableInfo, Value, contract, merge_sql
 from zl_assets.warehouse.contracts import OUR_DATASETS, contracts
 from zl_assets.warehouse.dialect import to_duckdb
 
@@ -57,6 +57,8 @@ class DuckDBWarehouse:
         """
         promised = contract(table)
         rows = promised.validated(frame)
+        if rows.is_empty():
+            return NOTHING_MERGED
         statement = to_duckdb(merge_sql(promised, "staging"))
         with self._transaction() as connection:
             before = _count(connection, table)
