@@ -1,6 +1,7 @@
 """`zl`: the command line of the project. Each command calls what the graph or the UI would call.
 
-Exit codes: 0 fine, 1 a blocking check failed, 2 bad input or configuration, 3 an outside service failed.
+Exit codes: 0 fine, 1 a blocking check failed, 2 bad input or configuration, 3 an outside service failed, 130
+interrupted.
 """
 
 from __future__ import annotations
@@ -74,18 +75,22 @@ def run(
         typer.Option(help="Horizon to run; repeat for more. Default: all.", metavar=_CODES, callback=_known),
     ] = None,
     warehouse: WarehouseOption = None,
+    accept_corrections: Annotated[
+        bool, typer.Option("--accept-corrections", help="Let delivered bars replace stored ones that say otherwise.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run the whole graph: bars, sessions, features, models, forecasts."""
     from zl_assets.automation.runner import run_graph
 
-    settings = _settings(home=home, data=data, warehouse=warehouse)
+    corrections = accept_corrections or None
+    settings = _settings(home=home, data=data, warehouse=warehouse, accept_corrections=corrections)
     codes = [h for h in HORIZONS if not horizon or h in horizon]
     with _progress(quiet=False) as report:
         outcome = run_graph(settings, codes, report)
     rows = _latest(settings, codes)
     for warning in outcome.warnings:
-        _say(f"warning: {warning.asset}: {warning.description}")
+        _say(f"warning: {warning.asset}: {warning.description}{f' -> {warning.action}' if warning.action else ''}")
     if as_json:
         simulated = bool(rows["is_simulated"].any())
         _print_json({"simulated": simulated, "seconds": round(outcome.seconds, 1), "forecasts": rows.to_dicts()})
@@ -211,6 +216,8 @@ def simulate(
     from zl_assets.sources.simulated import simulate as write
 
     last = end.date() if end else yesterday()
+    if last > yesterday():
+        raise typer.BadParameter("must be a day that is over", param_hint="--end")
     with _progress(quiet=False) as report:
         market = write(directory, world=world, seed=seed, start=start.date(), end=last, on_progress=report)
     _say(f"SIMULATED market ({world}, seed {seed}): {len(market.files)} files")
@@ -247,7 +254,7 @@ def _fail(error: ZlError) -> NoReturn:
     sys.exit(error.exit_code)
 
 
-def _settings(**given: Path | str | None) -> Settings:
+def _settings(**given: Path | str | bool | None) -> Settings:
     """Settings from the environment, with what the command line gives in their place."""
     from pydantic import ValidationError
 

@@ -19,7 +19,8 @@ ZlError                     exit code
 │       ├── AccessDenied                the account may not do this
 │       ├── TableDiffers                a stored table is not what sql/tables says
 │       └── ContractBroken              a frame does not fit the table's contract
-└── ServiceError                3      an outside service failed
+├── ServiceError                3      an outside service failed
+└── Interrupted               130      Ctrl-C, or a request to end
 
 Every error says what happened, where, and what to do next.
 """
@@ -117,6 +118,12 @@ class TableDiffers(WarehouseError):
 
 class ContractBroken(WarehouseError):
     """A frame does not fit the contract of its table."""
+
+
+class Interrupted(ZlError):
+    """Somebody asked the command to end; the exit code is the one shells know."""
+
+    exit_code = 130
 
 
 class ServiceError(ZlError):

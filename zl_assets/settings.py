@@ -25,6 +25,10 @@ class Settings(BaseSettings):
         default_factory=_default_home, description="Directory of the warehouse, models, exports and runs"
     )
     data: Path | None = Field(default=None, description="Directory of vendor files to read bars from")
+    accept_corrections: bool = Field(
+        default=False,
+        description="Let delivered bars replace stored ones that say otherwise; the replaced are quarantined",
+    )
     warehouse: Literal["duckdb", "bigquery"] = Field(default="duckdb", description="Engine that stores the tables")
     warehouse_lock_seconds: float = Field(
         default=30.0, ge=0, description="How long to wait for another process that holds the embedded warehouse"

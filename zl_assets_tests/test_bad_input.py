@@ -288,7 +288,11 @@ def test_a_warehouse_that_another_process_holds(locked: tuple[Path, int], simula
         assert_refused(ended, f"PID {pid}", "warehouse.duckdb", "0.3 s", "nothing was changed")
 
 
-@pytest.mark.parametrize("body", [b"not a database\n" * 1000, b"\x00" * 5000], ids=["text", "zeros"])
+@pytest.mark.parametrize(
+    "body",
+    [b"not a database\n" * 1000, b"\x00" * 5000, b"SQLite format 3\x00" + b"\x00" * 84, b"short"],
+    ids=["text", "zeros", "another_format", "short"],
+)
 def test_a_file_that_is_no_warehouse(tmp_path: Path, simulated_zl: Path, body: bytes) -> None:
     path = tmp_path / "warehouse.duckdb"
     path.write_bytes(body)
@@ -299,6 +303,39 @@ def test_a_file_that_is_no_warehouse(tmp_path: Path, simulated_zl: Path, body: b
     ):
         assert_refused(ended, "not a DuckDB database", str(path), "it was not changed")
     assert path.read_bytes() == body
+
+
+@pytest.mark.parametrize("share", [0.0001, 0.01, 0.5])
+def test_a_warehouse_that_was_cut_off(home: Path, tmp_path: Path, simulated_zl: Path, share: float) -> None:
+    whole = (home / "warehouse.duckdb").read_bytes()
+    path = tmp_path / "warehouse.duckdb"
+    path.write_bytes(whole[: int(len(whole) * share)])
+    for ended in (run(tmp_path, simulated_zl), zl("status", "--home", tmp_path)):
+        assert_refused(ended, "damaged", str(path), "it was not changed")
+
+
+def test_a_directory_in_the_place_of_the_warehouse(tmp_path: Path, simulated_zl: Path) -> None:
+    (tmp_path / "warehouse.duckdb").mkdir()
+    for ended in (run(tmp_path, simulated_zl), zl("status", "--home", tmp_path), zl("query", "SELECT 1")):
+        assert ended.code == 2, ended
+    assert_refused(run(tmp_path, simulated_zl), "not a DuckDB database", str(tmp_path / "warehouse.duckdb"))
+
+
+READ_ONLY = """
+set -e
+mount --bind "$1" "$1"
+mount -o remount,ro,bind "$1"
+"$2" -m zl_assets.cli status --home "$1"
+"""
+
+
+def test_the_status_of_a_home_that_nobody_may_write(home: Path) -> None:
+    if not may_mount():
+        pytest.skip("no right to mount a directory read-only")
+    arguments = ["unshare", "-m", "bash", "-c", READ_ONLY, "ro", str(home), sys.executable]
+    done = subprocess.run(arguments, env=environment(), capture_output=True, text=True, timeout=120, check=False)
+    assert "Traceback" not in done.stderr, done.stderr
+    assert_refused(Ended(done.returncode, done.stdout, done.stderr), str(home), "mend")
 
 
 def test_a_home_that_is_a_file(tmp_path: Path, simulated_zl: Path) -> None:
@@ -328,7 +365,7 @@ python=$3; data=$4; leave=$5
 free=$(df --output=avail -k "$1" | tail -1)
 head -c $(( (free - leave) * 1024 )) /dev/zero > "$1/fill"
 set +e
-"$python" -m zl_assets.cli run --home "$1/home" --data "$data" --horizon 1w
+"$python" -c "$7" run --home "$1/home" --data "$data" --horizon 1w
 code=$?
 rm "$1/fill"
 cp "$1/home/warehouse.duckdb" "$6"
@@ -340,8 +377,13 @@ def may_mount() -> bool:
     return subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("leave_kb", [40, 700])
-def test_a_full_disk(home: Path, tmp_path: Path, new_rows: list[Row], leave_kb: int) -> None:
+PLAIN = "from zl_assets.cli import main; main()"
+REGARDLESS = "import zl_assets.automation.runner as runner; runner.ROOM_TO_RUN = 0; " + PLAIN
+
+
+@pytest.mark.parametrize(("leave_kb", "program"), [(700, PLAIN), (40, REGARDLESS), (700, REGARDLESS)])
+def test_a_full_disk(home: Path, tmp_path: Path, new_rows: list[Row], leave_kb: int, program: str) -> None:
+    """Full before the run begins, which is told at once, and full in the middle of it."""
     before = stored(home)
     data = write(tmp_path / "data", new_rows)
     mount, after = tmp_path / "mount", tmp_path / "after"
@@ -351,7 +393,7 @@ def test_a_full_disk(home: Path, tmp_path: Path, new_rows: list[Row], leave_kb: 
         pytest.skip("no right to mount a small disk; the file size limit below stands in for it")
     arguments = ["unshare", "-m", "bash", "-c", FULL_DISK, "full", mount, home, sys.executable, data]
     done = subprocess.run(
-        [*map(str, arguments), str(leave_kb), str(after / "warehouse.duckdb")],
+        [*map(str, arguments), str(leave_kb), str(after / "warehouse.duckdb"), program],
         env=environment(),
         capture_output=True,
         text=True,
@@ -360,6 +402,8 @@ def test_a_full_disk(home: Path, tmp_path: Path, new_rows: list[Row], leave_kb: 
     )
     assert "Traceback" not in done.stderr, done.stderr
     assert_refused(Ended(done.returncode, done.stdout, done.stderr), "no space left", str(mount), "free space")
+    if program == PLAIN:
+        assert len(done.stderr.splitlines()) == 1, done.stderr
     assert not lost(before, stored(after))
 
 

@@ -86,6 +86,56 @@ def test_a_killed_run_is_marked_and_the_next_one_ends_well(home: Path, tmp_path:
     assert slots.active_slot_count == slots.pending_step_count == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl_c", "terminated"])
+def test_an_interrupted_run_ends_in_one_line(
+    home: Path, tmp_path: Path, zl_rows: list[Row], number: signal.Signals
+) -> None:
+    before = stored(home)
+    arguments = command("run", "--home", home, "--data", write(tmp_path / "data", zl_rows), "--horizon", "1w")
+    with subprocess.Popen(arguments, env=environment(), stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert any("reading 1 files" in line for line in process.stderr)
+        process.send_signal(number)
+        told = process.stderr.read()
+    assert process.returncode == 130
+    assert "Traceback" not in told, told
+    assert told.splitlines()[-1] == "error: interrupted -> what was stored stays; run again to go on"
+    assert not lost(before, stored(home))
+
+
+def test_a_wrong_bar_is_corrected_by_its_right_file(home: Path, tmp_path: Path, zl_rows: list[Row]) -> None:
+    """A bar a hundred times too high passes the rules of a row. A check stops the run and says how to mend it."""
+    (position,) = [i for i, r in enumerate(zl_rows) if r["ts_event"].startswith("2022-03-09")]
+    wrong = dict(zl_rows[position])
+    wrong |= {name: str(100 * float(wrong[name])) for name in ("open", "high", "low", "close")}
+    rows_with_it = [*zl_rows[:position], wrong, *zl_rows[position + 1 :]]
+    stopped = run(home, "--data", write(tmp_path / "wrong", rows_with_it))
+    assert stopped.code == 1
+    assert "--accept-corrections" in stopped.error
+
+    right = write(tmp_path / "right", zl_rows)
+    unchanged = run(home, "--data", right)
+    assert unchanged.code == 1, "what is stored stays until corrections are accepted"
+
+    mended = run(home, "--data", right, "--accept-corrections")
+    assert mended.code == 0, mended.err
+    assert "warning" not in mended.err, "the rejected row has its sound bar now"
+    session = "SELECT close FROM market_data.futures_sessions_1d WHERE symbol = 'ZL' AND trade_date = '2022-03-09'"
+    assert [r["close"] for r in rows(home, session)] == [float(zl_rows[position]["close"])]
+    quarantined = {r["reason"] for r in rows(home, "SELECT DISTINCT reason FROM raw_intelligence.quarantine")}
+    assert quarantined == {"contradicts_stored_bar", "replaced_by_correction"}
+    assert run(home, "--data", right).code == 0
+
+
+def test_the_checks_of_a_horizon_are_stale_once_the_matrix_is_built_anew(home: Path) -> None:
+    """`zl run` of another horizon leaves this one's views to the new matrix, and its checks to the old one."""
+    assert not any(c["stale"] for c in zl("status", "--home", home, "--json").json["checks"])
+    assert zl("run", "--home", home, "--horizon", "1m").code == 0
+    checks = zl("status", "--home", home, "--json").json["checks"]
+    assert {c["partition"] for c in checks if c["stale"]} == {"1w"}
+    assert {c["partition"] for c in checks if not c["stale"]} == {None, "1m"}
+
+
 def test_a_killed_run_is_marked_and_one_of_the_ui_is_left_alone() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         killed = dg.DagsterRun("market_job", status=dg.DagsterRunStatus.STARTED, tags={IN_PROCESS_TAG: "true"})

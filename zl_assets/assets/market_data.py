@@ -34,7 +34,11 @@ def vendor_bars(
     stored = StoredBars(warehouse)
     real = stored.has_real_bars()
     delivery = bar_source.deliver(stored.newest(), context.log.info, has_real_bars=real)
-    outcome = stored.store(rules.sort_out(delivery.bars, now) if delivery else None, now)
+    outcome = stored.store(
+        rules.sort_out(delivery.bars, now) if delivery else None,
+        now,
+        accept_corrections=bar_source.settings.accept_corrections,
+    )
     yield dg.MaterializeResult(
         asset_key=BARS_1D.split("."),
         metadata={
@@ -78,7 +82,7 @@ def futures_sessions_1d(context: dg.AssetExecutionContext, warehouse: dg.Resourc
     result = warehouse.merge(SESSIONS, sessions)
     rejected = quarantine_rows(build.bad_prints, "sessions", now)
     found = merged(warehouse.merge(QUARANTINE, rejected), warehouse.row_count(QUARANTINE))
-    context.log_event(dg.AssetMaterialization(QUARANTINE.split("."), metadata={**found, "bad_prints": rejected.height}))
+    context.log_event(dg.AssetObservation(QUARANTINE.split("."), metadata={**found, "bad_prints": rejected.height}))
     zl = sessions.filter(pl.col("symbol") == "ZL")
     return dg.MaterializeResult(
         metadata={

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zl_assets.errors import ConfigurationError
+from zl_assets.errors import ConfigurationError, StorageFull
 from zl_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 IN_PROCESS_TAG = "zl/in_process"
 """Run tag of runs that a `zl` process executes itself, so that a killed one can be told from one of the UI."""
 _POLL_SECONDS = 0.2
+_ROOM_TO_RECORD = 4 * 2**20
+"""Bytes; with less than this free, a fault of the run storage is the full disk's."""
 
 
 def config_file() -> Path:
@@ -55,6 +58,27 @@ def _yaml_text(path: Path) -> str:
 
 
 @contextmanager
+def _storage_faults(settings: Settings) -> Iterator[None]:
+    """Faults of Dagster's run storage as errors that say what to do. SQLite names a full disk in several ways."""
+    from sqlalchemy.exc import DatabaseError
+
+    try:
+        yield
+    except (DatabaseError, sqlite3.Error) as error:
+        place = str(settings.dagster_home)
+        told = str(error.orig) if isinstance(error, DatabaseError) else str(error)
+        if shutil.disk_usage(settings.home).free < _ROOM_TO_RECORD or "full" in told:
+            raise StorageFull(
+                "no space left to record the run", where=place, action="free space and run again"
+            ) from error
+        raise ConfigurationError(
+            f"the run storage cannot be used: {told}",
+            where=place,
+            action="check the disk and mend its permissions, or move it away",
+        ) from error
+
+
+@contextmanager
 def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """The Dagster instance of the home, shared with the UI.
 
@@ -63,7 +87,8 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """
     import dagster as dg
 
-    with dg.DagsterInstance.from_config(str(prepare_home(settings))) as instance, ExitStack() as held:
+    home = str(prepare_home(settings))
+    with _storage_faults(settings), dg.DagsterInstance.from_config(home) as instance, ExitStack() as held:
         for file in settings.dagster_home.glob("history/*.db"):
             connection = held.enter_context(closing(sqlite3.connect(file)))
             connection.execute("SELECT name FROM sqlite_master").fetchall()

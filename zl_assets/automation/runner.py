@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -14,24 +13,26 @@ import dagster as dg
 from zl_assets.automation.instance import IN_PROCESS_TAG, end_abandoned_runs, only_run, open_instance, prepare_home
 from zl_assets.automation.jobs import HORIZON_JOB, MARKET_JOB
 from zl_assets.build import build_definitions, build_warehouse
-from zl_assets.errors import CheckFailed, ConfigurationError, StorageFull
+from zl_assets.checks.common import WHAT_TO_DO
+from zl_assets.errors import CheckFailed, Interrupted, StorageFull
 from zl_assets.settings import Settings
 
 Report = Callable[[str], None]
 _LOGGER = "zl"
-_ROOM_TO_RUN = 4 * 2**20
-"""Bytes; with less than this free, a fault of the run storage is the full disk's."""
+ROOM_TO_RUN = 16 * 2**20
+"""Bytes. On a disk with less, Dagster writes one complaint per event before anything clear can be said."""
 
 
 @dataclass(frozen=True)
 class FailedCheck:
-    """A check that did not pass; `description` holds the rule and what was found."""
+    """A check that did not pass; `description` holds the rule and what was found, `action` what to do about it."""
 
     asset: str
     check: str
     partition: str | None
     severity: str
     description: str
+    action: str
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class _Listener(logging.Handler):
 
     def _checked(self, evaluation: dg.AssetCheckEvaluation) -> None:
         if not evaluation.passed:
+            advice = evaluation.metadata.get(WHAT_TO_DO)
             self.failed.append(
                 FailedCheck(
                     evaluation.asset_key.to_user_string(),
@@ -91,6 +93,7 @@ class _Listener(logging.Handler):
                     self.partition,
                     evaluation.severity.value,
                     evaluation.description or "",
+                    str(advice.value) if advice else "",
                 )
             )
 
@@ -109,9 +112,10 @@ def run_graph(settings: Settings, horizons: Sequence[str], report: Report) -> Ru
     """
     started = time.monotonic()
     prepare_home(settings)
+    _require_room(settings)
     build_warehouse(settings).ensure()
     definitions = build_definitions(settings)
-    with _storage_faults(settings), only_run(settings), open_instance(settings) as instance:
+    with only_run(settings), open_instance(settings) as instance:
         for run_id in end_abandoned_runs(instance):
             report(f"run {run_id[:8]} had been killed: marked as failed")
         report("market")
@@ -123,22 +127,15 @@ def run_graph(settings: Settings, horizons: Sequence[str], report: Report) -> Ru
     return RunOutcome(tuple(run_id for run_id, _ in finished), warnings, time.monotonic() - started)
 
 
-@contextmanager
-def _storage_faults(settings: Settings) -> Iterator[None]:
-    """Faults of Dagster's run storage as errors that say what to do. SQLite names a full disk in several ways."""
-    from sqlalchemy.exc import DatabaseError
-
-    try:
-        yield
-    except DatabaseError as error:
-        place = str(settings.dagster_home)
-        if shutil.disk_usage(settings.home).free < _ROOM_TO_RUN or "full" in str(error.orig):
-            raise StorageFull(
-                "no space left to record the run", where=place, action="free space and run again"
-            ) from error
-        raise ConfigurationError(
-            f"the run storage cannot be used: {error.orig}", where=place, action="check the disk, or move it away"
-        ) from error
+def _require_room(settings: Settings) -> None:
+    """Refuse to begin on a disk that will be full before the run is recorded."""
+    free = shutil.disk_usage(settings.home).free
+    if free < ROOM_TO_RUN:
+        raise StorageFull(
+            f"no space left for a run: {free / 2**20:.0f} MiB are free, at least {ROOM_TO_RUN / 2**20:.0f} are needed",
+            where=str(settings.home),
+            action="free space or choose another --home, and run again",
+        )
 
 
 def _execute(
@@ -156,6 +153,8 @@ def _execute(
         )
     except dg.DagsterExecutionStepExecutionError as error:
         raise error.user_exception from error
+    except dg.DagsterExecutionInterruptedError as error:
+        raise Interrupted("interrupted", action="what was stored stays; run again to go on") from error
     except dg.DagsterError as error:
         raise _check_failure(listener.failed, error) from error
     return result.run_id, listener.failed
@@ -181,5 +180,5 @@ def _check_failure(failed: Sequence[FailedCheck], error: Exception) -> Exception
     return CheckFailed(
         f"{len(blocking)} blocking check{'s' if len(blocking) > 1 else ''} failed",
         where=told,
-        action="nothing after it was built; see `zl status` and the table raw_intelligence.quarantine",
+        action="; ".join([*dict.fromkeys(f.action for f in blocking if f.action), "nothing after it was built"]),
     )

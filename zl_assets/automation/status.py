@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from zl_assets.assets.features import MATRIX
 from zl_assets.assets.market_data import BARS_1D
 from zl_assets.automation.instance import open_instance
 from zl_assets.build import build_definitions, build_warehouse
@@ -45,15 +46,20 @@ def holds_simulated_bars(warehouse: Warehouse) -> bool:
 
 
 def _checks(settings: Settings) -> list[dict[str, Any]]:
-    """The newest result of every check, per horizon where the check has one."""
+    """The newest result of every check, per horizon where the check has one.
+
+    `stale` says that what was checked has been built anew since: for a horizon, that its matrix has.
+    """
+    from dagster import AssetKey
     from dagster._core.event_api import PartitionKeyFilter
 
     graph = build_definitions(settings).resolve_asset_graph()
     keys = sorted(graph.asset_check_keys, key=lambda k: (k.asset_key.to_user_string(), k.name))
     with open_instance(settings) as instance:
         storage = instance.event_log_storage
+        built = _times_of(instance, {AssetKey(MATRIX.split(".")), *(k.asset_key for k in keys)})
         found = [
-            _row(record)
+            _row(record, built)
             for partition in (None, *HORIZONS)
             for record in storage.get_latest_asset_check_execution_by_key(
                 keys, PartitionKeyFilter(key=partition)
@@ -64,17 +70,25 @@ def _checks(settings: Settings) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda r: (r["asset"], r["check"], order.index(r["partition"])))
 
 
-def _row(record: Any) -> dict[str, Any]:
+def _times_of(instance: dg.DagsterInstance, keys: set[dg.AssetKey]) -> dict[str, float]:
+    """When each asset was last materialised, in seconds since 1970; an asset that never was is absent."""
+    events = {key: instance.get_latest_materialization_event(key) for key in keys}
+    return {key.to_user_string(): event.timestamp for key, event in events.items() if event}
+
+
+def _row(record: Any, built: dict[str, float]) -> dict[str, Any]:
     evaluation: dg.AssetCheckEvaluation | None = None
     if record.event is not None and record.event.dagster_event is not None:
         data = record.event.dagster_event.event_specific_data
         evaluation = data if hasattr(data, "passed") else None
+    checked = record.key.asset_key.to_user_string() if record.partition is None else MATRIX.replace(".", "/")
     return {
         "asset": record.key.asset_key.to_user_string(),
         "check": record.key.name,
         "partition": record.partition,
         "passed": evaluation.passed if evaluation else None,
         "severity": evaluation.severity.value if evaluation else None,
+        "stale": bool(record.event) and record.event.timestamp < built.get(checked, 0.0),
     }
 
 

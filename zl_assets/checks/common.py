@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 SHOWN_OFFENDERS = 10
+WHAT_TO_DO = "what_to_do"
+"""Metadata of a check that failed and has advice."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,14 @@ class Check:
         description: the rule in words.
         evaluate: from the inputs that the asset's checks share to a verdict.
         blocking: whether a failure stops the run; else it warns.
+        action: what to do where it fails.
     """
 
     name: str
     description: str
     evaluate: Callable[..., Verdict]
     blocking: bool = True
+    action: str = ""
 
 
 def specs(
@@ -81,7 +85,7 @@ def evaluated(table: str, checks: Sequence[Check], *inputs: Any) -> Iterator[dg.
             check_name=check.name,
             severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
             description=_sentence(check, verdict),
-            metadata=_metadata(verdict),
+            metadata=_metadata(check, verdict),
         )
 
 
@@ -92,11 +96,13 @@ def _sentence(check: Check, verdict: Verdict) -> str:
     found = ", ".join(f"{name} = {value}" for name, value in verdict.numbers.items())
     offenders = [] if verdict.offenders is None else verdict.offenders.head(SHOWN_OFFENDERS).iter_rows()
     rows = ", ".join(" ".join(str(value) for value in row) for row in offenders)
-    return f"{check.description}: broken ({found}{'; first: ' if rows else ''}{rows})"
+    return f"does not hold: {check.description} ({found}{'; first: ' if rows else ''}{rows})"
 
 
-def _metadata(verdict: Verdict) -> dict[str, Any]:
+def _metadata(check: Check, verdict: Verdict) -> dict[str, Any]:
     shown: dict[str, Any] = dict(verdict.numbers)
+    if check.action and not verdict.passed:
+        shown[WHAT_TO_DO] = check.action
     if verdict.offenders is not None and not verdict.offenders.is_empty():
         rows = verdict.offenders.head(SHOWN_OFFENDERS)
         header = "| " + " | ".join(rows.columns) + " |\n|" + "---|" * rows.width

@@ -8,7 +8,7 @@ import dagster as dg
 
 from zl_assets.assets.features import MATRIX
 from zl_assets.checks.common import Check, Verdict, evaluated, no_offender, specs
-from zl_assets.checks.market_data import evaluate_consistent_prices, evaluate_no_sunday, evaluate_unique
+from zl_assets.checks.market_data import MEND_A_BAR, evaluate_consistent_prices, evaluate_no_sunday, evaluate_unique
 from zl_assets.warehouse.base import Warehouse
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ CHECKS = (
         "volatility_in_range",
         "volatility_21d between 0 and 0.5",
         lambda rows: evaluate_between(rows, "volatility_21d", 0, MAX_VOLATILITY),
+        action=MEND_A_BAR,
     ),
     Check("unique", "One row per data_date and symbol", lambda rows: evaluate_unique(rows, ["data_date", "symbol"])),
     Check("no_sunday", "No row dated on a Sunday", lambda rows: evaluate_no_sunday(rows, "data_date")),

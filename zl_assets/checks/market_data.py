@@ -79,7 +79,7 @@ def evaluate_no_mixed_worlds(rows: "pl.DataFrame") -> Verdict:
 
 
 def evaluate_nothing_rejected(rejected: "pl.DataFrame") -> Verdict:
-    """No row of a vendor file was ever rejected."""
+    """No rejected row of a vendor file is left without a sound bar in its place."""
     return no_offender(rejected.select("reason", "symbol", "observed_date", "source_file"))
 
 
@@ -97,6 +97,16 @@ def any_null(columns: tuple[str, ...]) -> "pl.Expr":
     return pl.any_horizontal(pl.col(c).is_null() for c in columns)
 
 
+MEND_A_BAR = "where a vendor bar is wrong, run with its right file, --data and --accept-corrections"
+_MEND_A_GAP = (
+    "add the vendor files of the missing sessions and run again; where a row of theirs was rejected, "
+    "raw_intelligence.quarantine tells why"
+)
+_MEND_A_REJECTED_ROW = (
+    "raw_intelligence.quarantine has the rows; mend the file and run again, with --accept-corrections where the "
+    "reason is contradicts_stored_bar and the delivered bar is the right one"
+)
+
 BARS_1D_CHECKS = (
     Check("unique", "One bar per symbol and UTC day", lambda rows: evaluate_unique(rows, ["symbol", "bar_date"])),
     Check("lineage_complete", "Lineage columns are filled in every row", evaluate_lineage),
@@ -108,19 +118,39 @@ BARS_1H_CHECKS = (
     Check("lineage_complete", "Lineage columns are filled in every row", evaluate_lineage),
 )
 QUARANTINE_CHECKS = (
-    Check("nothing_rejected", "No row of a vendor file has been rejected", evaluate_nothing_rejected, blocking=False),
+    Check(
+        "nothing_rejected",
+        "No rejected row of a vendor file is left without a sound bar in its place",
+        evaluate_nothing_rejected,
+        blocking=False,
+        action=_MEND_A_REJECTED_ROW,
+    ),
 )
 SESSIONS_CHECKS = (
     Check(
         "no_session_missing",
         "Every exchange session of the matrix instruments has a row, but for known outages of the vendor",
         evaluate_no_session_missing,
+        action=_MEND_A_GAP,
     ),
     Check("unique", "One row per symbol and trade date", lambda rows: evaluate_unique(rows, ["symbol", "trade_date"])),
     Check("no_sunday", "No session is dated on a Sunday", lambda rows: evaluate_no_sunday(rows, "trade_date")),
     Check("prices_consistent", "Positive prices, high highest, low lowest", evaluate_consistent_prices),
     Check("lineage_complete", "Lineage columns are filled in every row", evaluate_lineage),
 )
+
+
+_REJECTED_AND_NOT_REPLACED = f"""
+SELECT q.reason, q.symbol, q.observed_date, q.source_file
+FROM {QUARANTINE} AS q
+LEFT JOIN (
+  SELECT vendor_symbol, ts_event, 35 AS rtype, ingest_timestamp FROM {BARS_1D}
+  UNION ALL SELECT vendor_symbol, ts_event, 34 AS rtype, ingest_timestamp FROM {BARS_1H}
+) AS b ON b.vendor_symbol = q.symbol AND b.ts_event = q.ts_event AND b.rtype = q.rtype
+WHERE q.stage = 'vendor_bars' AND (b.ingest_timestamp IS NULL OR b.ingest_timestamp < q.ingest_timestamp)
+ORDER BY q.quarantine_id
+"""
+"""Rejected rows for which no bar was stored, or changed, since."""
 
 
 @dg.multi_asset_check(
@@ -136,7 +166,7 @@ def vendor_bars_checks(warehouse: dg.ResourceParam[Warehouse]):
     )
     hours = warehouse.read(f"SELECT symbol, ts_event, {', '.join(_LINEAGE)} FROM {BARS_1H}")
     yield from evaluated(BARS_1H, BARS_1H_CHECKS, hours)
-    rejected = warehouse.read(f"SELECT * FROM {QUARANTINE} WHERE stage = 'vendor_bars' ORDER BY quarantine_id")
+    rejected = warehouse.read(_REJECTED_AND_NOT_REPLACED)
     yield from evaluated(QUARANTINE, QUARANTINE_CHECKS, rejected)
 
 

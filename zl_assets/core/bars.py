@@ -189,6 +189,8 @@ def quarantine_rows(rejected: pl.DataFrame, stage: str, now: datetime) -> pl.Dat
         reason="reason",
         symbol="vendor_symbol",
         observed_date=pl.col("ts_event").dt.date(),
+        ts_event="ts_event",
+        rtype="rtype",
         original=pl.coalesce("original", values),
         source="source",
         source_file="source_file",

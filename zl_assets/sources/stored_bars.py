@@ -60,12 +60,14 @@ class StoredBars:
         """Stored hourly bars in the columns that sessions are built from."""
         return self._read(_HOURLY, HOURLY)
 
-    def store(self, delivery: SortedBars | None, now: datetime) -> StoreOutcome:
-        """Add a delivery; what is stored stays as it is.
+    def store(self, delivery: SortedBars | None, now: datetime, *, accept_corrections: bool = False) -> StoreOutcome:
+        """Add a delivery; what is stored stays as it is, unless corrections are accepted.
 
         Args:
             delivery: sorted-out bars; None adds nothing.
             now: ingest timestamp (UTC).
+            accept_corrections: whether a delivered bar replaces a stored one that says otherwise. The replaced one
+                goes to quarantine; without corrections the delivered one does.
 
         Raises:
             InputError: simulated bars meet real ones.
@@ -78,17 +80,21 @@ class StoredBars:
         _require_matrix_symbols(delivery)
         if replaces_simulated:
             self._drop_simulated()
-        hourly, contradicting_hours = self._new_hourly(delivery.bars)
-        daily, contradicting_days = self._new_daily(delivery.bars, hourly)
-        hourly_merge = self.warehouse.merge(_HOURLY, _hourly_rows(hourly, now))
+        hourly, other_hours = self._new_hourly(delivery.bars)
+        if accept_corrections:
+            hourly, other_hours = _corrected(hourly, other_hours, self.hourly())
+        daily, other_days = self._new_daily(delivery.bars, hourly)
+        if accept_corrections:
+            daily, other_days = _corrected(daily, other_days, self.daily())
         columns = delivery.rejected.columns
-        contradicting = pl.concat([contradicting_hours.select(columns), contradicting_days.select(columns)])
+        contradicting = pl.concat([other_hours.select(columns), other_days.select(columns)])
         rejected = pl.concat([delivery.rejected, contradicting])
+        # The quarantine first: if the process dies in between, a replaced bar is kept twice and not lost.
+        quarantine += self.warehouse.merge(_QUARANTINE, quarantine_rows(contradicting, "vendor_bars", now))
         return StoreOutcome(
-            quarantine=quarantine
-            + self.warehouse.merge(_QUARANTINE, quarantine_rows(contradicting, "vendor_bars", now)),
+            quarantine=quarantine,
             daily=self.warehouse.merge(_DAILY, _daily_rows(daily, now)),
-            hourly=hourly_merge,
+            hourly=self.warehouse.merge(_HOURLY, _hourly_rows(hourly, now)),
             rejected=dict(rejected.group_by("reason").len().sort("reason").iter_rows()),
             not_followed=delivery.not_followed,
         )
@@ -118,8 +124,8 @@ class StoredBars:
         stored = self._read(_HOURLY, HOURLY, where="ts_event BETWEEN @first AND @last", first=first, last=last)
         key = ["symbol", "day"]
         stored = stored.with_columns(day=day).join(new.with_columns(day=day), on=key, how="semi")
-        added = new.join(stored, on=["symbol", "ts_event"], how="anti")
-        return pl.concat([stored.select(new.columns), added])
+        others = stored.join(new, on=["symbol", "ts_event"], how="anti")
+        return pl.concat([others.select(new.columns), new])
 
     def _replaces_simulated(self, bars: pl.DataFrame) -> bool:
         """Whether a simulated market is stored and real bars, or those of another simulated market, arrive.
@@ -174,6 +180,15 @@ class StoredBars:
             row_number=pl.col("ts_event").dt.epoch("s"),
             original=pl.lit(None, dtype=pl.String),
         )
+
+
+def _corrected(
+    kept: pl.DataFrame, contradicting: pl.DataFrame, stored: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """All delivered bars, and the stored ones that the contradicting of them replace, with a `reason`."""
+    replaced = stored.join(contradicting, on=["symbol", "ts_event"], how="semi")
+    replaced = replaced.with_columns(reason=pl.lit("replaced_by_correction")).select(contradicting.columns)
+    return pl.concat([kept, contradicting.select(kept.columns)]), replaced
 
 
 def _require_matrix_symbols(delivery: SortedBars) -> None:

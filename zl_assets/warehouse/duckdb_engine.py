@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from zl_assets.errors import NotAWarehouse, QueryRefused, StorageFull, WarehouseError, WarehouseLocked
 from zl_assets.warehouse.base import NOTHING_MERGED, MergeResult, TableInfo, Value, contract, merge_sql
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     import polars as pl
 
 _POLL_SECONDS = 0.2
+_MAGIC = slice(8, 12)
+"""Where a DuckDB file says that it is one."""
+_DAMAGED = (
+    r"not a valid DuckDB|does not match|enough bytes|[Cc]orrupt|[Cc]hecksum|deserialize|trying to read a database"
+)
 _STREAMED_ROWS = 50_000
 
 
@@ -167,6 +172,7 @@ class DuckDBWarehouse:
     def _opened(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         import duckdb
 
+        self._refuse_another_format()
         deadline = time.monotonic() + self.lock_timeout
         while True:
             try:
@@ -178,6 +184,28 @@ class DuckDBWarehouse:
                     raise self._locked(str(error)) from error
                 time.sleep(_POLL_SECONDS)
 
+    def _refuse_another_format(self) -> None:
+        """Look at the file before DuckDB does, which would fetch an extension to read some other format."""
+        if not self.path.exists():
+            return
+        with suppress(PermissionError), self._opened_bytes() as file:
+            start = file.read(_MAGIC.stop)
+            if start and start[_MAGIC] != b"DUCK":
+                raise self._not_a_warehouse()
+
+    def _opened_bytes(self) -> BinaryIO:
+        try:
+            return self.path.open("rb")
+        except IsADirectoryError as error:
+            raise self._not_a_warehouse() from error
+
+    def _not_a_warehouse(self) -> NotAWarehouse:
+        return NotAWarehouse(
+            "the file is not a DuckDB database this version can read, or it is damaged",
+            where=str(self.path),
+            action="move it away or choose another --home; it was not changed",
+        )
+
     def _locked(self, message: str) -> WarehouseLocked:
         found = re.search(r"held in (.+?\(PID \d+\))", message)
         holder = found[1] if found else "unnamed"
@@ -188,13 +216,11 @@ class DuckDBWarehouse:
         )
 
     def _translated(self, error: duckdb.Error) -> Exception:
+        import duckdb
+
         message = str(error)
-        if "not a valid DuckDB database" in message or "does not match" in message:
-            return NotAWarehouse(
-                "the file is not a DuckDB database this version can read",
-                where=str(self.path),
-                action="move it away or choose another --home; it was not changed",
-            )
+        if re.search(_DAMAGED, message):
+            return self._not_a_warehouse()
         if re.search(r"no space left|disk (is )?full|file too large|disk quota", message, re.IGNORECASE):
             return StorageFull(
                 "no space left to write the warehouse",
@@ -204,6 +230,12 @@ class DuckDBWarehouse:
         if "Permission denied" in message or "read-only" in message.lower():
             return WarehouseError(
                 "the warehouse cannot be written", where=str(self.path), action="check the permissions of --home"
+            )
+        if isinstance(error, duckdb.IOException | duckdb.FatalException | duckdb.InternalException):
+            return WarehouseError(
+                f"DuckDB cannot go on: {message.splitlines()[0]}",
+                where=str(self.path),
+                action="check the disk and the file; it was not changed",
             )
         return error
 

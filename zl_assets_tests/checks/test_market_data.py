@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from zl_assets.assets.market_data import BARS_1D, QUARANTINE, SESSIONS
-from zl_assets.checks.common import SHOWN_OFFENDERS, Check, Verdict, evaluated, no_offender, specs
+from zl_assets.checks.common import SHOWN_OFFENDERS, WHAT_TO_DO, Check, Verdict, evaluated, no_offender, specs
 from zl_assets.checks.market_data import (
     BARS_1D_CHECKS,
     BARS_1H_CHECKS,
@@ -191,7 +191,7 @@ class TestShownVerdict:
         assert not result.passed
         assert result.severity == dg.AssetCheckSeverity.ERROR
         assert result.description.startswith(
-            "Every n is positive: broken (rows = 30, offending_rows = 30; first: -1 2015-01-01, -2 2015-01-02"
+            "does not hold: Every n is positive (rows = 30, offending_rows = 30; first: -1 2015-01-01, -2 2015-01-02"
         )
         table = result.metadata["first_offending_rows"].value.splitlines()
         assert table[:3] == ["| n | day |", "|---|---|", "| -1 | 2015-01-01 |"]
@@ -200,8 +200,15 @@ class TestShownVerdict:
     def test_a_verdict_without_rows_shows_its_numbers(self) -> None:
         check = Check("n", "A rule", lambda: Verdict(False, {"found": "x"}))
         (result,) = evaluated(SESSIONS, (check,))
-        assert result.description == "A rule: broken (found = x)"
+        assert result.description == "does not hold: A rule (found = x)"
         assert set(result.metadata) == {"found"}
+
+    def test_advice_comes_with_a_failure_alone(self) -> None:
+        check = Check("n", "A rule", lambda fine: Verdict(fine), action="mend it")
+        (good,) = evaluated(SESSIONS, (check,), True)
+        (bad,) = evaluated(SESSIONS, (check,), False)
+        assert WHAT_TO_DO not in good.metadata
+        assert bad.metadata[WHAT_TO_DO].value == "mend it"
 
     def test_blocking_is_part_of_the_spec(self) -> None:
         assert all(s.blocking for s in specs(BARS_1D, BARS_1D_CHECKS))

@@ -47,8 +47,8 @@ def simulated(row: dict[str, Any]) -> dict[str, Any]:
     return row | {"publisher_id": 0}
 
 
-def add(stored: StoredBars, *rows: dict[str, Any], now: datetime = NOW) -> StoreOutcome:
-    return stored.store(sort_out(vendor(list(rows)), NOW), now)
+def add(stored: StoredBars, *rows: dict[str, Any], now: datetime = NOW, corrections: bool = False) -> StoreOutcome:
+    return stored.store(sort_out(vendor(list(rows)), NOW), now, accept_corrections=corrections)
 
 
 def days(warehouse: DuckDBWarehouse) -> list[tuple[Any, ...]]:
@@ -134,6 +134,47 @@ class TestDailyAndHourly:
         bars = accepted(rows)
         expected = build_sessions(bars, daily_bars(bars)).sessions
         assert build_sessions(stored.hourly(), stored.daily()).sessions.equals(expected)
+
+
+class TestCorrections:
+    """A delivered bar that says otherwise than the stored one, once corrections are accepted."""
+
+    def test_the_delivered_day_stands_and_the_replaced_one_is_quarantined(
+        self, stored: StoredBars, warehouse: DuckDBWarehouse
+    ) -> None:
+        add(stored, bar(TUESDAY, 4_000.0), bar(TUESDAY + timedelta(days=1), 41.0))
+        outcome = add(stored, bar(TUESDAY, 40.0), bar(TUESDAY + timedelta(days=1), 41.0), corrections=True)
+        assert outcome.daily == MergeResult(0, 1, 1)
+        assert outcome.rejected == {"replaced_by_correction": 1}
+        assert [row[2] for row in days(warehouse)] == [40.0, 41.0]
+        (original,) = warehouse.read(f"SELECT original FROM {QUARANTINE}")["original"].to_list()
+        assert '"close":4000.0' in original
+
+    def test_the_day_of_a_corrected_hour_is_aggregated_anew(
+        self, stored: StoredBars, warehouse: DuckDBWarehouse
+    ) -> None:
+        add(stored, at(1, 40.0), at(2, 4_100.0))
+        outcome = add(stored, at(2, 41.0), corrections=True)
+        assert (outcome.hourly, outcome.daily) == (MergeResult(0, 1, 0), MergeResult(0, 1, 0))
+        assert days(warehouse) == [("ZL", TUESDAY.date(), 40.0, 41.5, 39.5, 41.0, 4_000, "1h")]
+        assert reasons(warehouse) == ["replaced_by_correction"]
+
+    def test_a_correction_of_a_correction_keeps_both_replaced_bars(
+        self, stored: StoredBars, warehouse: DuckDBWarehouse
+    ) -> None:
+        for price in (4_000.0, 400.0, 40.0):
+            add(stored, bar(TUESDAY, price, provenance_uuid=f"file of {price}"), corrections=True)
+        assert [row[2] for row in days(warehouse)] == [40.0]
+        assert reasons(warehouse) == ["replaced_by_correction"] * 2
+
+    def test_bars_that_agree_are_left_alone(self, stored: StoredBars) -> None:
+        add(stored, *calm_days(TUESDAY.date(), 3), at(1))
+        outcome = add(stored, *calm_days(TUESDAY.date(), 3), at(1), now=LATER, corrections=True)
+        assert (outcome.daily, outcome.hourly, outcome.quarantine) == (
+            MergeResult(0, 0, 3),
+            MergeResult(0, 0, 1),
+            NOTHING,
+        )
 
 
 class TestContradictions:

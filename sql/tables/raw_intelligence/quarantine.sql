@@ -4,6 +4,8 @@ CREATE TABLE IF NOT EXISTS raw_intelligence.quarantine (
   reason STRING NOT NULL OPTIONS (description = "Name of the rule it broke"),
   symbol STRING OPTIONS (description = "Symbol as the row carried it, where it could be read"),
   observed_date DATE OPTIONS (description = "Day the row speaks of, where it could be read"),
+  ts_event TIMESTAMP OPTIONS (description = "Start of the bar the row speaks of, UTC, where it could be read"),
+  rtype INT64 OPTIONS (description = "Record type of the bar: 34 hourly, 35 daily, where it could be read"),
   original STRING NOT NULL OPTIONS (description = "The row as delivered, as a JSON object"),
   source STRING NOT NULL OPTIONS (description = "databento, or simulated"),
   source_file STRING NOT NULL OPTIONS (description = "File the row came from"),
