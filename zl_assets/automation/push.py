@@ -12,6 +12,7 @@ from zl_assets.errors import InputError, WarehouseError
 from zl_assets.warehouse.base import Value, Warehouse
 from zl_assets.warehouse.comparison import checksum, simulated_condition
 from zl_assets.warehouse.contracts import Contract, contracts, view_sql
+from zl_assets.warehouse.shims import SHIMS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -39,7 +40,7 @@ class Pushed:
 def push(
     source: Warehouse, target: Warehouse, report: Callable[[str], None], *, allow_simulated: bool = False
 ) -> list[Pushed]:
-    """Copy every table with a row, and make the project's views.
+    """Copy every table with a row, and make the project's views; shim views and their record stay where they are.
 
     What has arrived is compared and not sent again, so an interrupted push is resumed by repeating it.
 
@@ -53,7 +54,7 @@ def push(
         InputError: the source holds no table, or simulated rows that are not allowed.
         WarehouseError: a table of the target is not that of the source.
     """
-    filled = [contracts()[t.name] for t in source.tables() if t.name in contracts() and t.rows]
+    filled = [contracts()[t.name] for t in source.tables() if t.name in contracts() and t.name != SHIMS and t.rows]
     if not filled:
         raise InputError("there is nothing to push", action="run `zl run` first")
     if not allow_simulated:
