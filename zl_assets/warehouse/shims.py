@@ -102,17 +102,13 @@ def create_shims(warehouse: Warehouse, names: Sequence[str], now: datetime) -> l
     """
     import polars as pl
 
-    for name in names:
-        if name not in RENAMED:
-            raise InputError("not a legacy name", where=name, action=f"the legacy names are {', '.join(RENAMED)}")
-    chosen = list(dict.fromkeys(names)) or list(RENAMED)
+    chosen = _renamed(names)
     for name in chosen:
         if warehouse.describe(RENAMED[name]) is None:
             raise InputError("the renamed table does not exist", where=RENAMED[name], action="run `zl run` first")
     recorded = {r["legacy_name"]: r for r in recorded_shims(warehouse).iter_rows(named=True)}
     for name in chosen:
-        targets = {RENAMED[name], recorded.get(name, {}).get("target", RENAMED[name])}
-        _refuse_strangers(warehouse.describe(name), targets)
+        _refuse_strangers(warehouse.describe(name), recorded.get(name))
     warehouse.ensure()
     shims = [_granted(name, recorded.get(name), now) for name in chosen]
     columns = {n: [getattr(s, n) for s in shims] for n in ("legacy_name", "target", "created_on", "expires_on")}
@@ -150,6 +146,14 @@ def _recorded(warehouse: Warehouse, names: Sequence[str]) -> list[dict[str, Any]
     return [rows[name] for name in dict.fromkeys(names)] if names else list(rows.values())
 
 
+def _renamed(names: Sequence[str]) -> list[str]:
+    """Legacy names, each one checked; all of them where none is given."""
+    for name in names:
+        if name not in RENAMED:
+            raise InputError("not a legacy name", where=name, action=f"the legacy names are {', '.join(RENAMED)}")
+    return list(dict.fromkeys(names)) or list(RENAMED)
+
+
 def _granted(name: str, recorded: dict[str, Any] | None, now: datetime) -> Shim:
     """A shim as it is to be recorded: with the grace that it has already, or a new one."""
     created = recorded["created_on"] if recorded else now.date()
@@ -170,20 +174,23 @@ def _view(warehouse: Warehouse, row: dict[str, Any]) -> View:
     found = warehouse.describe(row["legacy_name"])
     if found is None:
         return "missing"
-    return "present" if _is_ours(found, {row["target"]}) else "not ours"
+    return "present" if _is_ours(found, row) else "not ours"
 
 
-def _is_ours(found: Stored, targets: set[str]) -> bool:
-    """Whether it is a view of a target and of nothing else, which is all that a shim is."""
-    return found.definition in {canonical(_select(target)) for target in targets}
+def _is_ours(found: Stored, recorded: dict[str, Any]) -> bool:
+    """Whether it is a view of the recorded target and of nothing else, which is all that a shim is."""
+    return found.definition == canonical(_select(recorded["target"]))
 
 
-def _refuse_strangers(found: Stored | None, targets: set[str]) -> None:
-    if found is None or _is_ours(found, targets):
+def _refuse_strangers(found: Stored | None, recorded: dict[str, Any] | None) -> None:
+    """Refuse what is not a recorded shim; the record comes first, so a view without one is somebody else's."""
+    if found is None or (recorded is not None and _is_ours(found, recorded)):
         return
-    kind = "a table" if found.definition is None else "another view"
+    kind, advice = (
+        ("a table", f"keep it with `zl archive {found.name}`, ") if found.definition is None else ("a view", "")
+    )
     raise InputError(
-        f"the legacy name is taken by {kind}, which is not overwritten",
+        f"the legacy name is taken by {kind} of somebody else, which is not overwritten",
         where=found.name,
-        action=f"keep it with `zl archive {found.name}` where it is a table, move it away, and create the shim again",
+        action=f"{advice}move it away, and create the shim again",
     )

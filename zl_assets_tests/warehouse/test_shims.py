@@ -77,7 +77,7 @@ class TestCreate:
         assert list_shims(warehouse, [], TODAY) == [shim()]
 
     @pytest.mark.parametrize("recorded", [False, True])
-    @pytest.mark.parametrize("kind", ["table", "view"])
+    @pytest.mark.parametrize("kind", ["table", "view", "view like a shim"])
     def test_what_somebody_else_has_there_is_never_touched(
         self, warehouse: Warehouse, kind: str, recorded: bool
     ) -> None:
@@ -87,8 +87,11 @@ class TestCreate:
         warehouse.ensure_dataset("models_v4")
         if kind == "table":
             warehouse.create_table(LEGACY, "SELECT 1 AS mine")
-        else:
+        elif kind == "view" or recorded:
             warehouse.create_view(f"CREATE OR REPLACE VIEW {LEGACY} AS SELECT 1 AS mine")
+        else:
+            warehouse.create_view(f"CREATE OR REPLACE VIEW {LEGACY} AS SELECT * FROM {TARGET}")
+        before = warehouse.describe(LEGACY)
         with pytest.raises(InputError, match="not overwritten") as raised:
             create_shims(warehouse, [OTHER, LEGACY], NOW)
         assert raised.value.where == LEGACY
@@ -96,7 +99,7 @@ class TestCreate:
         if recorded:
             assert drop_shims(warehouse, [], TODAY) == [shim(view="not ours")]
         assert recorded_shims(warehouse).is_empty()
-        assert warehouse.read(f"SELECT mine FROM {LEGACY}").item() == 1
+        assert warehouse.describe(LEGACY) == before is not None
 
     @pytest.mark.parametrize("name", [TARGET, "models_v4.nothing", f"{LEGACY}; DROP TABLE {TARGET}", ""])
     def test_any_other_name_is_refused(self, warehouse: Warehouse, name: str) -> None:
