@@ -12,7 +12,7 @@ import logging
 import math
 import sys
 from collections.abc import Iterator
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
@@ -90,7 +90,9 @@ def run(
         outcome = run_graph(settings, codes, report)
     rows = _latest(settings, codes)
     for warning in outcome.warnings:
-        _say(f"warning: {warning.asset}: {warning.description}{f' -> {warning.action}' if warning.action else ''}")
+        word = "failed check" if warning.severity == "ERROR" else "warning"
+        advice = f" -> {warning.action}" if warning.action else ""
+        _say(f"{word}: {warning.asset}: {warning.description}{advice}")
     if as_json:
         simulated = bool(rows["is_simulated"].any())
         _print_json({"simulated": simulated, "seconds": round(outcome.seconds, 1), "forecasts": rows.to_dicts()})
@@ -198,6 +200,73 @@ def push(
         print(json.dumps(rows))
     else:
         _print_rows("equal on both sides", rows)
+
+
+@app.command()
+def archive(
+    tables: Annotated[list[str], typer.Argument(help="Tables to archive, dataset.table.", metavar="TABLE")],
+    home: HomeOption = None,
+    warehouse: WarehouseOption = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Make a snapshot of the same day anew.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a snapshot of tables in the archive dataset, compared with its original."""
+    from dataclasses import asdict
+
+    from zl_assets.build import build_warehouse
+    from zl_assets.warehouse.archive import archive as snapshot
+
+    store = build_warehouse(_settings(home=home, warehouse=warehouse))
+    with _progress(quiet=False) as report:
+        done = snapshot(store, tables, datetime.now(UTC).date(), report, replace=replace)
+    _print_archived("archived", [asdict(a) for a in done], as_json=as_json)
+
+
+@app.command()
+def restore(
+    name: Annotated[str, typer.Argument(help="A snapshot, archive.legacy_..., or its original, dataset.table.")],
+    home: HomeOption = None,
+    warehouse: WarehouseOption = None,
+    day: Annotated[
+        datetime | None,
+        typer.Option("--date", formats=["%Y-%m-%d"], help="Day of the snapshot of an original. Default: the newest."),
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Give up the rows that are in the place.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a snapshot back into its original place."""
+    from dataclasses import asdict
+
+    from zl_assets.build import build_warehouse
+    from zl_assets.warehouse.restore import restore as put_back
+
+    store = build_warehouse(_settings(home=home, warehouse=warehouse))
+    done = put_back(store, name, day=day.date() if day else None, replace=replace)
+    _print_archived("restored", [asdict(done)], as_json=as_json)
+
+
+@app.command()
+def shims(
+    action: Annotated[Literal["list", "create", "drop"], typer.Argument(help="What to do.")] = "list",
+    names: Annotated[list[str] | None, typer.Argument(help="Legacy names. Default: all.", metavar="NAME")] = None,
+    home: HomeOption = None,
+    warehouse: WarehouseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show renamed tables under their legacy names for 30 days: list, create or drop the views."""
+    from dataclasses import asdict
+
+    from zl_assets.build import build_warehouse
+    from zl_assets.warehouse.shims import create_shims, drop_shims, list_shims
+
+    store = build_warehouse(_settings(home=home, warehouse=warehouse))
+    now, act = datetime.now(UTC), {"list": list_shims, "drop": drop_shims}.get(action)
+    found = act(store, names or [], now.date()) if act else create_shims(store, names or [], now)
+    rows = [asdict(s) for s in found]
+    if as_json:
+        _print_json(rows)
+    else:
+        _print_rows({"list": "shims", "create": "shims", "drop": "dropped shims"}[action], rows)
 
 
 @app.command()
@@ -347,6 +416,14 @@ def _print_rows(title: str, rows: list[dict[str, Any]], columns: list[str] | Non
     for row in rows:
         table.add_row(*["" if v is None else str(v) for v in row.values()])
     _console().print(table if table.columns else f"{title}: none")
+
+
+def _print_archived(title: str, rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        _print_json(rows)
+        return
+    simulated = any(row["simulated"] for row in rows)
+    _print_rows(f"{title} ({_SIMULATED})" if simulated else title, rows)
 
 
 def _console() -> Any:

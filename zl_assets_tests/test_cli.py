@@ -29,7 +29,7 @@ def simulated_copy(simulated_home: Path, tmp_path: Path) -> Path:
 def test_help_names_every_command_and_exits_0() -> None:
     ended = zl_process("--help")
     assert ended.code == 0
-    for name in ("run", "status", "query", "export", "simulate", "ui"):
+    for name in ("run", "status", "query", "export", "simulate", "ui", "archive", "restore", "shims"):
         assert f"  {name} " in ended.out
 
 

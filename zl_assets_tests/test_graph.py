@@ -30,7 +30,10 @@ GROUPS = {
     "models/trees/lightgbm": "models",
     "predictions/zl_forecasts": "predictions",
     "predictions/vw_zl_latest": "predictions",
+    "archive/legacy_snapshots": "archive",
+    "archive/shims": "archive",
 }
+WHEN_ASKED = {key for key, group in GROUPS.items() if group == "archive"}
 PER_HORIZON = {key for key, group in GROUPS.items() if group in ("training", "models", "predictions")}
 UPSTREAM = {
     "market_data/futures_sessions_1d": {
@@ -71,7 +74,7 @@ BLOCKING = {
     "predictions/zl_forecasts": {"unique", "quantiles_ordered"},
     "predictions/vw_zl_latest": {"one_row"},
 }
-WARNING = {"raw_intelligence/quarantine": {"nothing_rejected"}}
+NOT_BLOCKING = {"raw_intelligence/quarantine": {"nothing_rejected"}, "archive/shims": {"within_grace"}}
 
 
 def named(keys: set[dg.AssetCheckKey]) -> dict[str, set[str]]:
@@ -152,15 +155,15 @@ def test_from_the_training_view_on_assets_and_checks_are_partitioned_by_horizon(
 
 def test_blocking_checks_are_these_and_block(check_specs: list[dg.AssetCheckSpec]) -> None:
     assert named({c.key for c in check_specs if c.blocking}) == BLOCKING
-    assert named({c.key for c in check_specs if not c.blocking}) == WARNING
+    assert named({c.key for c in check_specs if not c.blocking}) == NOT_BLOCKING
     assert all(c.description for c in check_specs)
 
 
-def test_every_asset_but_the_quarantine_has_a_blocking_check() -> None:
-    assert set(BLOCKING) == set(GROUPS) - {"raw_intelligence/quarantine"}
+def test_every_asset_of_the_jobs_but_the_quarantine_has_a_blocking_check() -> None:
+    assert set(BLOCKING) == set(GROUPS) - {"raw_intelligence/quarantine"} - WHEN_ASKED
 
 
-def test_the_two_jobs_share_out_every_asset_and_every_check(definitions: dg.Definitions) -> None:
+def test_the_two_jobs_share_out_every_check_and_every_asset_but_the_archives(definitions: dg.Definitions) -> None:
     assets: dict[str, set[str]] = {}
     checks: dict[str, dict[str, set[str]]] = {}
     for name in ("market_job", "horizon_job"):
@@ -170,9 +173,9 @@ def test_the_two_jobs_share_out_every_asset_and_every_check(definitions: dg.Defi
         # What the steps of the job yield, not what the graph around them knows of.
         yielded = {k for h in job.graph.iterate_node_handles() for k in layer.get_selected_entity_keys_for_node(h)}
         checks[name] = named({k for k in yielded if isinstance(k, dg.AssetCheckKey)})
-    expected = BLOCKING | WARNING
+    expected = BLOCKING | NOT_BLOCKING
     assert assets["horizon_job"] == PER_HORIZON
-    assert assets["market_job"] == set(GROUPS) - PER_HORIZON
+    assert assets["market_job"] == set(GROUPS) - PER_HORIZON - WHEN_ASKED
     assert checks["horizon_job"] == {n: c for n, c in expected.items() if n in PER_HORIZON}
     assert checks["market_job"] == {n: c for n, c in expected.items() if n not in PER_HORIZON}
     partitions = definitions.resolve_job_def("horizon_job").partitions_def
@@ -184,7 +187,9 @@ def test_the_two_jobs_share_out_every_asset_and_every_check(definitions: dg.Defi
 def test_whatever_writes_the_warehouse_waits_in_its_pool(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
     pools = {key.to_user_string(): graph.get(key).pools for key in graph.get_all_asset_keys()}
-    assert {name for name, pool in pools.items() if pool == {"warehouse"}} == set(GROUPS) - {"models/trees/lightgbm"}
+    others = {"models/trees/lightgbm", "archive/shims"}
+    assert {name for name, pool in pools.items() if pool == {"warehouse"}} == set(GROUPS) - others
+    assert not graph.get(dg.AssetKey(["archive", "shims"])).is_materializable, "the command line alone writes it"
     assert pools["models/trees/lightgbm"] == set(), "fitting must not keep others from writing"
 
 

@@ -2,12 +2,17 @@
 
 import dagster as dg
 
+from zl_assets.checks.archive import SHIM_CHECKS
+from zl_assets.warehouse.shims import SHIMS
+
 _PER_HORIZON = dg.AssetSelection.groups("training", "models", "predictions")
+_WHEN_ASKED = dg.AssetSelection.groups("archive")
+_OF_SHIMS = dg.AssetSelection.checks(*[dg.AssetCheckKey(dg.AssetKey(SHIMS.split(".")), c.name) for c in SHIM_CHECKS])
 
 MARKET_JOB = dg.define_asset_job(
     "market_job",
-    selection=dg.AssetSelection.all() - _PER_HORIZON,
-    description="Vendor bars, sessions, regimes and the feature matrix, with their checks",
+    selection=(dg.AssetSelection.all() - _PER_HORIZON - _WHEN_ASKED) | _OF_SHIMS,
+    description="Vendor bars, sessions, regimes and the feature matrix, with their checks; the grace of shim views",
 )
 HORIZON_JOB = dg.define_asset_job(
     "horizon_job",

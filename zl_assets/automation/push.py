@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.errors import InputError, WarehouseError
 from zl_assets.warehouse.base import Value, Warehouse
+from zl_assets.warehouse.comparison import checksum, simulated_condition
 from zl_assets.warehouse.contracts import Contract, contracts, view_sql
+from zl_assets.warehouse.shims import SHIMS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -38,7 +40,7 @@ class Pushed:
 def push(
     source: Warehouse, target: Warehouse, report: Callable[[str], None], *, allow_simulated: bool = False
 ) -> list[Pushed]:
-    """Copy every table with a row, and make the project's views.
+    """Copy every table with a row, and make the project's views; shim views and their record stay where they are.
 
     What has arrived is compared and not sent again, so an interrupted push is resumed by repeating it.
 
@@ -52,7 +54,7 @@ def push(
         InputError: the source holds no table, or simulated rows that are not allowed.
         WarehouseError: a table of the target is not that of the source.
     """
-    filled = [contracts()[t.name] for t in source.tables() if t.name in contracts() and t.rows]
+    filled = [contracts()[t.name] for t in source.tables() if t.name in contracts() and t.name != SHIMS and t.rows]
     if not filled:
         raise InputError("there is nothing to push", action="run `zl run` first")
     if not allow_simulated:
@@ -72,12 +74,12 @@ def _push_table(source: Warehouse, target: Warehouse, promised: Contract) -> Pus
     rows = total = written = 0
     for condition, params in _years(source, promised):
         sent = _read(source, promised, condition, params)
-        checksum = _checksum(sent)
-        if checksum != _checksum(_read(target, promised, condition, params)):
+        total_sent = checksum(sent)
+        if total_sent != checksum(_read(target, promised, condition, params)):
             result = target.merge(promised.name, sent)
             written += result.inserted + result.updated
             _compare(sent, _read(target, promised, condition, params), promised)
-        rows, total = rows + sent.height, (total + checksum) % 2**64
+        rows, total = rows + sent.height, (total + total_sent) % 2**64
     if target.row_count(promised.name) != rows:
         raise _different(promised, f"{target.row_count(promised.name):,} rows instead of {rows:,}")
     return Pushed(promised.name, rows, written, f"{total:016x}")
@@ -102,15 +104,10 @@ def _read(warehouse: Warehouse, promised: Contract, condition: str, params: dict
     return warehouse.read(f"SELECT {columns} FROM {promised.name} WHERE {condition}", params)
 
 
-def _checksum(rows: pl.DataFrame) -> int:
-    """Sum of the rows' hashes: equal for equal rows in any order, within one process."""
-    return sum(rows.hash_rows(seed=0).to_list()) % 2**64
-
-
 def _compare(sent: pl.DataFrame, arrived: pl.DataFrame, promised: Contract) -> None:
     # A merge keeps the bookkeeping of a row that is otherwise equal, so it is left out where the rest agrees.
     kept = [*promised.keys, *{path.split(".")[0] for path in promised.compared}]
-    if _checksum(sent.select(kept)) != _checksum(arrived.select(kept)):
+    if checksum(sent.select(kept)) != checksum(arrived.select(kept)):
         raise _different(promised, f"{arrived.height:,} rows that are not the {sent.height:,} that were sent")
 
 
@@ -124,8 +121,7 @@ def _different(promised: Contract, what: str) -> WarehouseError:
 
 def _refuse_simulated(source: Warehouse, filled: list[Contract]) -> None:
     for promised in filled:
-        columns = {c.name for c in promised.columns}
-        marked = "is_simulated" if "is_simulated" in columns else "source = 'simulated'" if "source" in columns else ""
+        marked = simulated_condition({c.name: c.type for c in promised.columns})
         if marked and source.read(f"SELECT COUNT(*) AS n FROM {promised.name} WHERE {marked}").item():
             raise InputError(
                 "the warehouse holds a SIMULATED market",

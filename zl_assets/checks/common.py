@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 
@@ -25,11 +25,13 @@ class Verdict:
         passed: whether what was checked is as it must be.
         numbers: what was counted or measured, by name.
         offenders: the rows that break the rule; None or empty where there are none.
+        severity: of a failure, where it depends on what was found; else an error blocks and anything else warns.
     """
 
     passed: bool
     numbers: dict[str, Any] = field(default_factory=dict[str, Any])
     offenders: pl.DataFrame | None = None
+    severity: Literal["warning", "error"] | None = None
 
 
 def no_offender(offenders: pl.DataFrame, **numbers: Any) -> Verdict:
@@ -83,10 +85,15 @@ def evaluated(table: str, checks: Sequence[Check], *inputs: Any) -> Iterator[dg.
             passed=verdict.passed,
             asset_key=table.split("."),
             check_name=check.name,
-            severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
+            severity=_severity(check, verdict),
             description=_sentence(check, verdict),
             metadata=_metadata(check, verdict),
         )
+
+
+def _severity(check: Check, verdict: Verdict) -> dg.AssetCheckSeverity:
+    error = verdict.severity == "error" if verdict.severity else check.blocking
+    return dg.AssetCheckSeverity.ERROR if error else dg.AssetCheckSeverity.WARN
 
 
 def _sentence(check: Check, verdict: Verdict) -> str:

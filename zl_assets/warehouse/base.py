@@ -44,6 +44,21 @@ class TableInfo:
     newest: str | None
 
 
+@dataclass(frozen=True)
+class Stored:
+    """What a store knows of one table or view without looking at its rows.
+
+    Attributes:
+        name: ``dataset.table``.
+        columns: BigQuery's type by name, in order, e.g. ``STRUCT<P FLOAT64, R1 FLOAT64>``.
+        definition: the SELECT of a view as `dialect.canonical` writes it; None for a table.
+    """
+
+    name: str
+    columns: dict[str, str]
+    definition: str | None = None
+
+
 class Warehouse(Protocol):
     """A store of the tables under `sql/tables`."""
 
@@ -59,8 +74,28 @@ class Warehouse(Protocol):
         """Replace a table's rows by those of a SELECT, in one transaction; returns the rows."""
         ...
 
+    def rewrite(self, table: str, select: str) -> int:
+        """Like `replace`, but no row stays for being equal: bookkeeping columns come from the SELECT too."""
+        ...
+
+    def create_table(self, name: str, select: str, *, replace: bool = False) -> None:
+        """Make a table of a SELECT's rows, whole or not at all; one that exists stays, unless it is to be replaced."""
+        ...
+
+    def ensure_dataset(self, name: str) -> None:
+        """Create a dataset where it is missing."""
+        ...
+
     def create_view(self, statement: str) -> None:
         """Run one CREATE OR REPLACE VIEW statement."""
+        ...
+
+    def drop_view(self, name: str) -> None:
+        """Drop a view where it exists; a table of that name is left alone."""
+        ...
+
+    def describe(self, name: str) -> Stored | None:
+        """A stored table or view of any dataset; None where there is none."""
         ...
 
     def read(self, sql: str, params: dict[str, Value] | None = None) -> pl.DataFrame:
@@ -95,6 +130,17 @@ class Window:
     def condition(self, alias: str) -> str:
         """The window as a condition on literals, which is what lets an engine skip partitions."""
         return f"{alias}.{self.column} BETWEEN {literal(self.first)} AND {literal(self.last)}"
+
+
+def quoted(name: str) -> str:
+    """``dataset.table`` in backticks, for names that are in no contract and may be words of the language."""
+    return ".".join(f"`{part}`" for part in name.split("."))
+
+
+def create_table_sql(name: str, select: str, *, replace: bool) -> str:
+    """The CREATE TABLE of a SELECT's rows, which does nothing or replaces where the table exists."""
+    how = "CREATE OR REPLACE TABLE" if replace else "CREATE TABLE IF NOT EXISTS"
+    return f"{how} {quoted(name)} AS {select}"
 
 
 def literal(value: date | datetime) -> str:
@@ -163,6 +209,16 @@ def sync_sql(contract: Contract, select: str, window: Window | None) -> str:
     return f"{merge_sql(contract, f'({source})', window)} {gone} THEN DELETE"
 
 
+def rewrite_sql(contract: Contract, select: str) -> str:
+    """The MERGE that exchanges all rows of a table for those of a SELECT: no row matches another."""
+    names = ", ".join(c.name for c in contract.columns)
+    values = ", ".join(f"s.{c.name}" for c in contract.columns)
+    return (
+        f"MERGE INTO {contract.name} AS t USING (SELECT {names} FROM ({select}) AS r) AS s ON FALSE "
+        f"WHEN NOT MATCHED THEN INSERT ({names}) VALUES ({values}) WHEN NOT MATCHED BY SOURCE THEN DELETE"
+    )
+
+
 def _matched(contract: Contract, window: Window | None) -> str:
     keys = [f"t.{k} = s.{k}" for k in contract.keys]
     return " AND ".join([*keys, window.condition("t")] if window else keys)
@@ -174,6 +230,7 @@ def _differs(contract: Contract) -> str:
 
 __all__ = [
     "MergeResult",
+    "Stored",
     "TableInfo",
     "Value",
     "Warehouse",

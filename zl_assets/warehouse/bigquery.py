@@ -19,18 +19,23 @@ from typing import TYPE_CHECKING, Any
 from zl_assets.errors import TableDiffers, WarehouseError, ZlError
 from zl_assets.warehouse.base import (
     MergeResult,
+    Stored,
     TableInfo,
     Value,
     Window,
     contract,
+    create_table_sql,
     difference_sql,
     merge_sql,
+    quoted,
+    rewrite_sql,
     sync_difference_sql,
     sync_sql,
 )
 from zl_assets.warehouse.bigquery_jobs import ONCE, REQUEST_SECONDS, Finished, Jobs
-from zl_assets.warehouse.bigquery_schema import Difference, differences, fields, table_of
+from zl_assets.warehouse.bigquery_schema import Difference, differences, fields, table_of, type_of
 from zl_assets.warehouse.contracts import OUR_DATASETS, Contract, contracts
+from zl_assets.warehouse.dialect import canonical
 
 if TYPE_CHECKING:
     import polars as pl
@@ -61,7 +66,7 @@ class BigQueryWarehouse:
             WarehouseError: a dataset is in another location.
         """
         for dataset in OUR_DATASETS:
-            self._ensure_dataset(dataset)
+            self.ensure_dataset(dataset)
         found = [(promised, self._ensure_table(promised)) for promised in contracts().values()]
         refused = [(promised.name, d) for promised, different in found for d in different if d.added is None]
         if refused:
@@ -72,6 +77,36 @@ class BigQueryWarehouse:
             )
         for promised, different in found:
             self._add_columns(promised, different)
+
+    def ensure_dataset(self, name: str) -> None:
+        """Create a dataset where it is missing.
+
+        Raises:
+            WarehouseError: it is in another location.
+        """
+        client, wanted = self.jobs.client, self.jobs.location
+        from google.api_core.exceptions import Conflict, NotFound
+        from google.cloud import bigquery
+
+        def stored() -> bigquery.Dataset:
+            reference = f"{self.jobs.project}.{name}"
+            try:
+                return client.get_dataset(reference, **ONCE)
+            except NotFound:
+                dataset = bigquery.Dataset(reference)
+                dataset.location = wanted
+            try:
+                return client.create_dataset(dataset, **ONCE)
+            except Conflict:
+                return client.get_dataset(reference, **ONCE)
+
+        location = self.jobs.call(stored, name).location
+        if location and location.lower() != wanted.lower():
+            raise WarehouseError(
+                f"dataset {name} is in location {location}, not in {wanted}",
+                where=f"project {self.jobs.project}",
+                action=f"set ZL_BIGQUERY_LOCATION={location}",
+            )
 
     def merge(self, table: str, frame: pl.DataFrame) -> MergeResult:
         """Insert new rows and rewrite those whose values differ, in one MERGE.
@@ -104,10 +139,47 @@ class BigQueryWarehouse:
             self.jobs.query(sync_sql(promised, select, window), where=table)
         return rows
 
+    def rewrite(self, table: str, select: str) -> int:
+        """Exchange all rows of a table for those of a SELECT, in one MERGE; returns the rows."""
+        self.jobs.query(rewrite_sql(contract(table), select), where=table)
+        return self.row_count(table)
+
+    def create_table(self, name: str, select: str, *, replace: bool = False) -> None:
+        """Make a table of a SELECT's rows, in one statement that may be repeated after any failure."""
+        self.jobs.query(create_table_sql(name, select, replace=replace), where=name)
+
     def create_view(self, statement: str) -> None:
         """Run one CREATE OR REPLACE VIEW statement."""
         name = re.search(r"\bVIEW\s+([\w.]+)", statement)
         self.jobs.query(statement, where=name[1] if name else "")
+
+    def drop_view(self, name: str) -> None:
+        """Drop a view where it exists; BigQuery refuses to drop a table so."""
+        self.jobs.query(f"DROP VIEW IF EXISTS {quoted(name)}", where=name)
+
+    def describe(self, name: str) -> Stored | None:
+        """A stored table or view of any dataset; None where there is none, or no such dataset."""
+        client = self.jobs.client
+        from google.api_core.exceptions import NotFound
+
+        def stored() -> bigquery.Table | None:
+            try:
+                return client.get_table(f"{self.jobs.project}.{name}", **ONCE)
+            except NotFound:
+                return None
+
+        found = self.jobs.call(stored, name)
+        if found is None:
+            return None
+        is_view = "VIEW" in str(found.table_type)
+        return Stored(name, {f.name: type_of(f) for f in found.schema}, self._definition(name) if is_view else None)
+
+    def _definition(self, view: str) -> str:
+        """The SELECT of a view; empty for a materialised one, which is not among the views."""
+        dataset, name = view.split(".")
+        sql = f"SELECT view_definition AS sql FROM `{dataset}`.INFORMATION_SCHEMA.VIEWS WHERE table_name = @name"
+        found = self.read(sql, {"name": name})["sql"].to_list()
+        return canonical(found[0], project=str(self.jobs.project)) if found else ""
 
     def delete(self, table: str, where: str, params: dict[str, Value]) -> int:
         """Delete the rows a condition selects, in one statement; returns how many."""
@@ -140,31 +212,6 @@ class BigQueryWarehouse:
             return []
         rows = self.read(" UNION ALL ".join(_info_sql(stored) for stored in found))
         return sorted((TableInfo(*row) for row in rows.iter_rows()), key=lambda t: t.name)
-
-    def _ensure_dataset(self, name: str) -> None:
-        client, wanted = self.jobs.client, self.jobs.location
-        from google.api_core.exceptions import Conflict, NotFound
-        from google.cloud import bigquery
-
-        def stored() -> bigquery.Dataset:
-            reference = f"{self.jobs.project}.{name}"
-            try:
-                return client.get_dataset(reference, **ONCE)
-            except NotFound:
-                dataset = bigquery.Dataset(reference)
-                dataset.location = wanted
-            try:
-                return client.create_dataset(dataset, **ONCE)
-            except Conflict:
-                return client.get_dataset(reference, **ONCE)
-
-        location = self.jobs.call(stored, name).location
-        if location and location.lower() != wanted.lower():
-            raise WarehouseError(
-                f"dataset {name} is in location {location}, not in {wanted}",
-                where=f"project {self.jobs.project}",
-                action=f"set ZL_BIGQUERY_LOCATION={location}",
-            )
 
     def _ensure_table(self, promised: Contract) -> list[Difference]:
         client = self.jobs.client

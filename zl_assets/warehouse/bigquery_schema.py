@@ -56,6 +56,14 @@ def fields(columns: tuple[Column, ...], *, nullable: bool = False) -> list[bigqu
     ]
 
 
+def type_of(field: bigquery.SchemaField) -> str:
+    """Type of a stored column as `Column.full_type` writes it; ARRAY where it is repeated."""
+    name = _SQL_NAMES.get(field.field_type, field.field_type)
+    nested = ", ".join(f"{f.name} {type_of(f)}" for f in field.fields)
+    full = f"STRUCT<{nested}>" if name == "STRUCT" else name
+    return f"ARRAY<{full}>" if field.mode == "REPEATED" else full
+
+
 def table_of(contract: Contract, project: str) -> bigquery.Table:
     """The table of a contract: columns, documentation, partitions, clusters and the key that nobody enforces."""
     from google.cloud import bigquery

@@ -25,6 +25,9 @@ OUR_DATASETS = ("market_data", "raw_intelligence", "features", "training", "pred
 FOREIGN_DATASETS = ("vegas_intelligence", "yahoo_finance_comprehensive")
 """Datasets that belong to others: reported, never written."""
 
+LEGACY_DATASETS = ("models_v4",)
+"""Datasets of the layout before this one: nothing is written there but the shim views of renamed tables."""
+
 _DESCRIPTION = r'OPTIONS \(description = "(?P<description>[^"\\]*)"\)'
 _REQUIRED = r"(?P<required> NOT NULL)?"
 _STATEMENT = re.compile(
@@ -57,6 +60,11 @@ class Column:
     description: str
     nullable: bool
     fields: tuple[Column, ...] = ()
+
+    @property
+    def full_type(self) -> str:
+        """Type with the fields of a STRUCT, e.g. ``STRUCT<P FLOAT64, R1 FLOAT64>``."""
+        return f"STRUCT<{', '.join(f'{f.name} {f.full_type}' for f in self.fields)}>" if self.fields else self.type
 
 
 @dataclass(frozen=True)

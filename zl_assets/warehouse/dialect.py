@@ -63,6 +63,47 @@ def single_select(sql: str) -> str:
     return sql
 
 
+def canonical(sql: str, *, dialect: str = "bigquery", project: str = "") -> str:
+    """The SELECT of a view in one form, so that two texts of the same statement are equal.
+
+    Args:
+        sql: a SELECT, or the CREATE VIEW around it.
+        dialect: bigquery or duckdb.
+        project: the project whose name before a dataset says nothing.
+
+    Returns:
+        BigQuery's dialect without quotes; the text itself where the parser does not know it.
+    """
+    import sqlglot
+    from sqlglot import exp
+    from sqlglot.errors import SqlglotError
+
+    try:
+        statement = sqlglot.parse_one(sql, dialect=dialect)
+    except SqlglotError:
+        return sql
+    body = statement.expression if isinstance(statement, exp.Create) else statement
+    for table in body.find_all(exp.Table):
+        # What remains of backticks around a whole path.
+        table.meta.pop("quoted_table", None)
+        if project and table.catalog == project:
+            table.set("catalog", None)
+    for identifier in body.find_all(exp.Identifier):
+        identifier.set("quoted", False)
+    return body.sql(dialect="bigquery", comments=False)
+
+
+def type_of_duckdb(name: str) -> str:
+    """DuckDB's name of a type as BigQuery's, where it has one: ``STRUCT(a DOUBLE)`` is ``STRUCT<a FLOAT64>``."""
+    from sqlglot import exp
+    from sqlglot.errors import SqlglotError
+
+    try:
+        return exp.DataType.build(name, dialect="duckdb").sql(dialect="bigquery").replace("`", "")
+    except SqlglotError:
+        return name
+
+
 def joins(sql: str) -> list[str]:
     """The joins of a statement, as parsed (comma joins included), not as searched in its text."""
     import sqlglot

@@ -14,9 +14,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from zl_assets.errors import NotAWarehouse, QueryRefused, StorageFull, WarehouseError, WarehouseLocked
-from zl_assets.warehouse.base import NOTHING_MERGED, MergeResult, TableInfo, Value, contract, merge_sql
+from zl_assets.warehouse.base import (
+    NOTHING_MERGED,
+    MergeResult,
+    Stored,
+    TableInfo,
+    Value,
+    contract,
+    create_table_sql,
+    merge_sql,
+    quoted,
+)
 from zl_assets.warehouse.contracts import OUR_DATASETS, contracts
-from zl_assets.warehouse.dialect import to_duckdb
+from zl_assets.warehouse.dialect import canonical, to_duckdb, type_of_duckdb
 
 if TYPE_CHECKING:
     import duckdb
@@ -81,10 +91,35 @@ class DuckDBWarehouse:
             connection.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM replacement")
             return _count(connection, table)
 
+    def rewrite(self, table: str, select: str) -> int:
+        """Replace a table's rows by those of a SELECT; here `replace` keeps no row either."""
+        return self.replace(table, select)
+
+    def create_table(self, name: str, select: str, *, replace: bool = False) -> None:
+        """Make a table of a SELECT's rows, in one transaction; one that exists stays, unless it is to be replaced."""
+        self._run(create_table_sql(name, select, replace=replace))
+
+    def ensure_dataset(self, name: str) -> None:
+        """Create a dataset where it is missing."""
+        self._run(f"CREATE SCHEMA IF NOT EXISTS {name}")
+
     def create_view(self, statement: str) -> None:
         """Run one CREATE OR REPLACE VIEW statement."""
-        with self._transaction() as connection:
-            connection.execute(to_duckdb(statement))
+        self._run(statement)
+
+    def drop_view(self, name: str) -> None:
+        """Drop a view where it exists."""
+        self._run(f"DROP VIEW IF EXISTS {quoted(name)}")
+
+    def describe(self, name: str) -> Stored | None:
+        """A stored table or view of any dataset; None where there is none."""
+        with self._connection(read_only=True) as connection:
+            columns = connection.execute(_COLUMNS, name.split(".")).fetchall()
+            view = connection.execute(_VIEW, name.split(".")).fetchone()
+        if not columns:
+            return None
+        types = {column: type_of_duckdb(kind) for column, kind in columns}
+        return Stored(name, types, canonical(view[0], dialect="duckdb") if view else None)
 
     def delete(self, table: str, where: str, params: dict[str, Value]) -> int:
         """Delete the rows a condition selects, in one transaction; returns how many."""
@@ -106,6 +141,10 @@ class DuckDBWarehouse:
             yield pl.DataFrame(reader.schema.empty_table())
             for batch in reader:
                 yield pl.DataFrame(batch)
+
+    def _run(self, statement: str) -> None:
+        with self._transaction() as connection:
+            connection.execute(to_duckdb(statement))
 
     @contextmanager
     def _answer(self, sql: str, params: dict[str, Value] | None) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -244,6 +283,13 @@ _LIST_TABLES = """
 SELECT table_schema, table_name FROM information_schema.tables
 WHERE table_schema NOT IN ('main', 'information_schema', 'pg_catalog') ORDER BY 1, 2
 """
+
+_COLUMNS = """
+SELECT column_name, data_type FROM information_schema.columns
+WHERE table_catalog = current_database() AND table_schema = ? AND table_name = ? ORDER BY ordinal_position
+"""
+
+_VIEW = "SELECT sql FROM duckdb_views() WHERE NOT internal AND schema_name = ? AND view_name = ?"
 
 _FIRST_TIME_COLUMN = """
 SELECT table_schema || '.' || table_name, arg_min(column_name, ordinal_position)

@@ -4,7 +4,7 @@ import duckdb
 import pytest
 
 from zl_assets.errors import QueryRefused
-from zl_assets.warehouse.dialect import joins, single_select, to_duckdb
+from zl_assets.warehouse.dialect import canonical, joins, single_select, to_duckdb, type_of_duckdb
 
 
 @pytest.mark.parametrize(
@@ -145,3 +145,51 @@ def test_the_day_of_the_week_counts_from_sunday_as_bigquery_does() -> None:
         "SELECT EXTRACT(DAYOFWEEK FROM DATE '2025-08-31') AS sunday, 2 * EXTRACT(DAYOFWEEK FROM DATE '2025-09-06') AS n"
     )
     assert duckdb.sql(to_duckdb(sql)).fetchall() == [(1, 14)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "dialect"),
+    [
+        ("SELECT * FROM d.t", "bigquery"),
+        ("select *\nfrom `d`.`t` -- all of it", "bigquery"),
+        ("SELECT * FROM `my-project`.d.t", "bigquery"),
+        ("SELECT * FROM `my-project.d.t`;", "bigquery"),
+        ("CREATE OR REPLACE VIEW d.v AS SELECT * FROM d.t", "bigquery"),
+        ('CREATE VIEW d.v AS SELECT * FROM "d"."t";', "duckdb"),
+    ],
+)
+def test_texts_of_the_same_view_are_equal(sql: str, dialect: str) -> None:
+    assert canonical(sql, dialect=dialect, project="my-project") == "SELECT * FROM d.t"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM other.d.t",
+        "SELECT * FROM d.u",
+        "SELECT a FROM d.t",
+        "SELECT * FROM d.t WHERE TRUE",
+        "SELECT * FROM d.t LIMIT 1",
+        "SELECT * FROM d.t, d.u",
+        "SELECT * EXCEPT (a) FROM d.t",
+        "SELECT DISTINCT * FROM d.t",
+        "what is this (",
+    ],
+)
+def test_another_view_is_not(sql: str) -> None:
+    assert canonical(sql, project="my-project") != "SELECT * FROM d.t"
+
+
+@pytest.mark.parametrize(
+    ("duckdb_name", "name"),
+    [
+        ("BIGINT", "INT64"),
+        ("TIMESTAMP WITH TIME ZONE", "TIMESTAMP"),
+        ("VARCHAR", "STRING"),
+        ('STRUCT("close" DOUBLE, n BIGINT)[]', "ARRAY<STRUCT<close FLOAT64, n INT64>>"),
+        ("ENUM('a', 'b')", "ENUM('a', 'b')"),
+        ("what ( is", "what ( is"),
+    ],
+)
+def test_a_type_has_bigquerys_name_where_it_has_one(duckdb_name: str, name: str) -> None:
+    assert type_of_duckdb(duckdb_name) == name

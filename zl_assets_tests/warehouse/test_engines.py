@@ -8,7 +8,7 @@ from polars.testing import assert_frame_equal
 
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.errors import ContractBroken, QueryRefused
-from zl_assets.warehouse.base import MergeResult, TableInfo, Warehouse
+from zl_assets.warehouse.base import MergeResult, Stored, TableInfo, Warehouse
 from zl_assets.warehouse.contracts import contract, contracts, view_sql
 from zl_assets_tests.warehouse.rows import EVENING, FIRST, MORNING, calendar, rows_of
 
@@ -100,6 +100,75 @@ class TestReplace:
         warehouse.merge(CALENDAR, calendar({0: 1}))
         assert warehouse.replace(CALENDAR, f"{THREE_DAYS.format(weight_v0='7')} WHERE FALSE") == 0
         assert stored(warehouse) == {}
+
+
+class TestRewrite:
+    def test_a_row_that_differs_only_in_its_bookkeeping_is_rewritten_too(self, warehouse: Warehouse) -> None:
+        warehouse.merge(CALENDAR, calendar({0: 1, 1: 7, 2: 7, 500: 3}, EVENING))
+        assert warehouse.rewrite(CALENDAR, THREE_DAYS.format(weight_v0="7")) == 3
+        assert stored(warehouse) == dict.fromkeys((1, 2, 3), (7, MORNING))
+
+    def test_a_table_may_be_made_of_its_own_rows(self, warehouse: Warehouse) -> None:
+        warehouse.merge(CALENDAR, calendar({0: 1, 1: 2}))
+        assert warehouse.rewrite(CALENDAR, f"SELECT * FROM {CALENDAR} WHERE weight_v0 = 2") == 1
+        assert stored(warehouse) == {1: (2, MORNING)}
+
+    def test_by_no_row_empties_the_table(self, warehouse: Warehouse) -> None:
+        warehouse.merge(CALENDAR, calendar({0: 1}))
+        assert warehouse.rewrite(CALENDAR, f"SELECT * FROM {CALENDAR} WHERE FALSE") == 0
+        assert stored(warehouse) == {}
+
+
+class TestTablesWithoutAContract:
+    def test_one_that_exists_stays_unless_it_is_to_be_replaced(self, warehouse: Warehouse) -> None:
+        for select, replace, expected in (("1 AS a", False, 1), ("2 AS a", False, 1), ("3 AS a", True, 3)):
+            warehouse.create_table("archive.group", f"SELECT {select}", replace=replace)
+            assert warehouse.read("SELECT * FROM `archive`.`group`").item() == expected
+
+    def test_a_select_that_fails_leaves_nothing(self, warehouse: Warehouse) -> None:
+        with pytest.raises(Exception, match="made by the test"):
+            warehouse.create_table("archive.t", "SELECT 1 AS n UNION ALL SELECT ERROR('made by the test')")
+        assert warehouse.describe("archive.t") is None
+
+    def test_a_dataset_is_made_once(self, warehouse: Warehouse) -> None:
+        for _ in range(2):
+            warehouse.ensure_dataset("models_v4")
+        warehouse.create_table("models_v4.t", "SELECT 1 AS n")
+        warehouse.ensure_dataset("models_v4")
+        assert warehouse.read("SELECT n FROM models_v4.t").item() == 1
+
+
+class TestDescribe:
+    @pytest.mark.parametrize("table", [CALENDAR, MATRIX, "predictions.zl_forecasts"])
+    def test_a_table_has_the_columns_of_its_contract(self, warehouse: Warehouse, table: str) -> None:
+        columns = {c.name: c.full_type for c in contract(table).columns}
+        assert warehouse.describe(table) == Stored(table, columns)
+
+    def test_a_view_has_its_definition_however_it_was_written(self, warehouse: Warehouse) -> None:
+        warehouse.create_view(f"CREATE OR REPLACE VIEW training.v AS\nselect  weight, `regime`\nfrom {CALENDAR} -- two")
+        found = warehouse.describe("training.v")
+        columns = {"weight": "INT64", "regime": "STRING"}
+        assert found == Stored("training.v", columns, f"SELECT weight, regime FROM {CALENDAR}")
+
+    def test_types_that_no_contract_has_are_told(self, warehouse: Warehouse) -> None:
+        warehouse.create_table("archive.t", "SELECT [1] AS a, [STRUCT('x' AS b, [DATE '2020-01-01'] AS c)] AS d")
+        found = warehouse.describe("archive.t")
+        assert found is not None
+        assert found.columns == {"a": "ARRAY<INT64>", "d": "ARRAY<STRUCT<b STRING, c ARRAY<DATE>>>"}
+
+    @pytest.mark.parametrize("name", ["training.nothing", "nothing.nothing", "training.x' OR '1'='1"])
+    def test_what_is_not_there_is_none(self, warehouse: Warehouse, name: str) -> None:
+        assert warehouse.describe(name) is None
+
+    def test_a_dropped_view_is_gone_and_a_table_cannot_be_dropped_so(self, warehouse: Warehouse) -> None:
+        warehouse.merge(CALENDAR, calendar({0: 1}))
+        warehouse.create_view(f"CREATE OR REPLACE VIEW training.v AS SELECT * FROM {CALENDAR}")
+        for _ in range(2):
+            warehouse.drop_view("training.v")
+            assert warehouse.describe("training.v") is None
+        with pytest.raises(Exception, match="type Table"):
+            warehouse.drop_view(CALENDAR)
+        assert stored(warehouse) == {0: (1, MORNING)}
 
 
 class TestRead:
