@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,13 +85,18 @@ def stored(home: Path) -> Rows:
             "SELECT table_schema || '.' || table_name FROM information_schema.tables "
             "WHERE table_type = 'BASE TABLE' ORDER BY 1"
         ).fetchall()
-        return {name: Counter(map(repr, connection.execute(f"FROM {name}").fetchall())) for (name,) in tables}
+        return {name: counted(connection.execute(f"FROM {name}").fetchall()) for (name,) in tables}
 
 
 def rows(home: Path, sql: str) -> list[dict[str, Any]]:
     """Rows of a DuckDB query on a home's warehouse."""
     with _opened(home) as connection:
         return connection.execute(sql).pl().to_dicts()
+
+
+def counted(values: Iterable[object]) -> Counter[str]:
+    """Each value as text, with how often it is there."""
+    return Counter(map(repr, values))
 
 
 def lost(before: Rows, after: Rows) -> dict[str, int]:

@@ -2,14 +2,18 @@
 
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
 import pytest
 
 from zl_assets.sources.simulated import simulate
+from zl_assets.warehouse.base import Warehouse
 from zl_assets_tests.command import zl
+from zl_assets_tests.stores import ENGINES, Place
 from zl_assets_tests.vendor_files import Row, as_delivered, read_rows, write
+from zl_assets_tests.warehouse import emulator
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -21,6 +25,36 @@ def real_data() -> Path:
     if not (directory / "databento").is_dir():
         pytest.skip(f"licensed vendor files not found in {directory}: set ZL_TEST_DATA to run this test")
     return directory
+
+
+@pytest.fixture(scope="session")
+def bigquery_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a local server that speaks BigQuery's API, started once a process and stopped at its end."""
+    with emulator.running(tmp_path_factory.mktemp("bigquery")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def new_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Place]:
+    """Makes empty homes on an engine. A test that asks for this, or for what rests on it, runs on both engines."""
+
+    def make() -> Place:
+        home = tmp_path_factory.mktemp(request.param) / "home"
+        return Place.new(request.param, home, lambda: request.getfixturevalue("bigquery_address"))
+
+    return make
+
+
+@pytest.fixture
+def place(new_place: Callable[[], Place]) -> Place:
+    """A home with every table, empty."""
+    return new_place().with_tables()
+
+
+@pytest.fixture
+def warehouse(place: Place) -> Warehouse:
+    """A warehouse with every table, empty."""
+    return place.warehouse
 
 
 @pytest.fixture(scope="session")
