@@ -35,12 +35,20 @@ def bigquery_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module", params=ENGINES)
-def new_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Place]:
-    """Makes empty homes on an engine. A test that asks for this, or for what rests on it, runs on both engines."""
+def engine(request: pytest.FixtureRequest) -> str:
+    """duckdb, and then bigquery: a test that asks for this, or for what rests on it, runs on both."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def new_place(
+    engine: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], Place]:
+    """Makes homes on an engine, without a table."""
 
     def make() -> Place:
-        home = tmp_path_factory.mktemp(request.param) / "home"
-        return Place.new(request.param, home, lambda: request.getfixturevalue("bigquery_address"))
+        home = tmp_path_factory.mktemp(engine) / "home"
+        return Place.new(engine, home, lambda: request.getfixturevalue("bigquery_address"))
 
     return make
 

@@ -24,6 +24,11 @@ ENGINES = ("duckdb", pytest.param("bigquery", marks=pytest.mark.bigquery))
 """Parameters of a fixture that gives each test both engines."""
 
 
+def examples(engine: str, count: int) -> int:
+    """How many examples of a property to try: fewer on the local server, where each one costs seconds."""
+    return count if engine == "duckdb" else max(2, count // 4)
+
+
 @cache
 def _empty() -> bytes:
     with tempfile.TemporaryDirectory() as directory:
