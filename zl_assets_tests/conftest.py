@@ -10,10 +10,12 @@ import pytest
 
 from zl_assets.sources.simulated import simulate
 from zl_assets.warehouse.base import Warehouse
+from zl_assets.warehouse.bigquery import BigQueryWarehouse
 from zl_assets_tests.command import zl
-from zl_assets_tests.stores import ENGINES, Place
+from zl_assets_tests.stores import ENGINES, Place, in_new_project
 from zl_assets_tests.vendor_files import Row, as_delivered, read_rows, write
 from zl_assets_tests.warehouse import emulator
+from zl_assets_tests.warehouse.fault_proxy import Proxy, between
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -63,6 +65,22 @@ def place(new_place: Callable[[], Place]) -> Place:
 def warehouse(place: Place) -> Warehouse:
     """A warehouse with every table, empty."""
     return place.warehouse
+
+
+@pytest.fixture
+def proxy(bigquery_address: str) -> Iterator[Proxy]:
+    """A proxy before the local server that can fail requests."""
+    with between(bigquery_address) as state:
+        yield state
+
+
+@pytest.fixture
+def proxied(proxy: Proxy) -> BigQueryWarehouse:
+    """A warehouse behind the proxy, with every table, that does not try for long."""
+    store = in_new_project(proxy.address, retry_seconds=3.0)
+    store.ensure()
+    proxy.requests.clear()
+    return store
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ SQL is BigQuery's dialect on every engine; values are bound, names come from the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Protocol
@@ -59,8 +59,11 @@ class Warehouse(Protocol):
         """Rows of one SELECT; parameters are written ``@name``."""
         ...
 
-    def stream(self, sql: str, params: dict[str, Value] | None = None) -> Iterator[pl.DataFrame]:
-        """Rows of one SELECT in frames of bounded size; at least one frame, which tells the types where no row is."""
+    def stream(self, sql: str, params: dict[str, Value] | None = None) -> Generator[pl.DataFrame, None, None]:
+        """Rows of one SELECT in frames of bounded size; at least one frame, which tells the types where no row is.
+
+        Close it where it is left before its end: it may hold the store until then.
+        """
         ...
 
     def row_count(self, table: str) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -117,13 +117,13 @@ class BigQueryWarehouse:
         """Rows of one SELECT; parameters are written ``@name``."""
         return self._rows(self.jobs.read(sql, params))
 
-    def stream(self, sql: str, params: dict[str, Value] | None = None) -> Iterator[pl.DataFrame]:
+    def stream(self, sql: str, params: dict[str, Value] | None = None) -> Generator[pl.DataFrame, None, None]:
         """Rows of one SELECT in frames of bounded size, one for each page of the answer."""
         import polars as pl
 
-        rows, empty = self.jobs.read(sql, params).rows, True
+        finished, empty = self.jobs.read(sql, params), True
         with self.jobs.errors(sql):
-            for page in rows.to_arrow_iterable():
+            for page in self.jobs.pages(finished):
                 empty = False
                 yield pl.DataFrame(page)
         if empty:

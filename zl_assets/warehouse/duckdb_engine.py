@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +21,16 @@ from zl_assets.warehouse.dialect import to_duckdb
 if TYPE_CHECKING:
     import duckdb
     import polars as pl
+    import pyarrow as pa
 
 _POLL_SECONDS = 0.2
-_STREAMED_ROWS = 50_000
+_STREAMED_VALUES = 2_000_000
+"""Values in a streamed frame, rows by columns: 16 MB of numbers, however wide the table."""
+_STREAMING_MB, _STREAMING_MB_PER_COLUMN = 256, 1
+"""What DuckDB may hold of a streamed answer, to sort it for instance; the rest goes to a file beside the database.
+
+It grows with the columns, since a few blocks of each are held at once, and not with the rows.
+"""
 
 
 @dataclass(frozen=True)
@@ -90,24 +97,28 @@ class DuckDBWarehouse:
         with self._answer(sql, params) as answer:
             return answer.pl()
 
-    def stream(self, sql: str, params: dict[str, Value] | None = None) -> Iterator[pl.DataFrame]:
-        """Rows of one SELECT in frames of bounded size; until the last one nobody can write."""
+    def stream(self, sql: str, params: dict[str, Value] | None = None) -> Generator[pl.DataFrame, None, None]:
+        """Rows of one SELECT in frames of bounded size; until the last one, or its closing, nobody can write."""
         import polars as pl
 
-        with self._answer(sql, params) as answer:
-            reader = answer.to_arrow_reader(_STREAMED_ROWS)
+        with self._answer(sql, params, bounded=True) as answer:
+            reader = answer.to_arrow_reader(max(1, _STREAMED_VALUES // len(answer.description)))
             yield pl.DataFrame(reader.schema.empty_table())
-            for batch in reader:
+            while (batch := _next_batch(reader)) is not None:
                 yield pl.DataFrame(batch)
 
     @contextmanager
-    def _answer(self, sql: str, params: dict[str, Value] | None) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _answer(
+        self, sql: str, params: dict[str, Value] | None, *, bounded: bool = False
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
         import duckdb
 
         with self._connection(read_only=True) as connection:
             connection.execute("SET enable_external_access = false")
             connection.execute("SET python_enable_replacements = false")
             try:
+                if bounded:
+                    _bound_memory(connection, to_duckdb(sql), params)
                 yield connection.execute(to_duckdb(sql), params or None)
             except (duckdb.CatalogException, duckdb.BinderException, duckdb.ParserException) as error:
                 raise QueryRefused(
@@ -123,8 +134,7 @@ class DuckDBWarehouse:
 
     def row_count(self, table: str) -> int:
         """Rows of a table or view."""
-        with self._connection(read_only=True) as connection:
-            return _count(connection, table)
+        return int(self.read(f"SELECT COUNT(*) AS n FROM {table}").item())
 
     def tables(self) -> list[TableInfo]:
         """Every stored table and view of the project's datasets."""
@@ -155,7 +165,7 @@ class DuckDBWarehouse:
         try:
             connection = self._opened(read_only=read_only)
             try:
-                connection.execute("SET TimeZone = 'UTC'")
+                connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
                 yield connection
             finally:
                 connection.close()
@@ -186,7 +196,15 @@ class DuckDBWarehouse:
         )
 
     def _translated(self, error: duckdb.Error) -> Exception:
+        import duckdb
+
         message = str(error)
+        if isinstance(error, duckdb.OutOfMemoryException):
+            return StorageFull(
+                f"neither memory nor disk has room for this: {message.splitlines()[0]}",
+                where=str(self.path),
+                action="free space and run again; what was stored before is intact",
+            )
         if "not a valid DuckDB database" in message or "does not match" in message:
             return NotAWarehouse(
                 "the file is not a DuckDB database this version can read",
@@ -217,9 +235,29 @@ FROM information_schema.columns WHERE data_type = 'DATE' GROUP BY 1
 """
 
 
+def _bound_memory(connection: duckdb.DuckDBPyConnection, sql: str, params: dict[str, Value] | None) -> None:
+    columns = len(connection.execute(f"DESCRIBE {sql}", params or None).fetchall())
+    # Each thread has buffers of its own, which would use up the memory on a machine of many cores.
+    limit = _STREAMING_MB + columns * _STREAMING_MB_PER_COLUMN
+    connection.execute(f"SET memory_limit = '{limit}MB'; SET threads = 1")
+
+
 def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
     row: Any = connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()
     return int(row[0])
+
+
+def _next_batch(reader: pa.RecordBatchReader) -> pa.RecordBatch | None:
+    """The next rows of an answer; Arrow's reader makes an OSError of every error of DuckDB's, which is undone here."""
+    import duckdb
+
+    try:
+        return reader.read_next_batch()
+    except StopIteration:
+        return None
+    except OSError as error:
+        kinds = {"Out of Memory Error": duckdb.OutOfMemoryException, "IO Error": duckdb.IOException}
+        raise kinds.get(str(error).split(":")[0], duckdb.DataError)(str(error)) from error
 
 
 def _info(connection: duckdb.DuckDBPyConnection, name: str, time_column: str | None) -> TableInfo:

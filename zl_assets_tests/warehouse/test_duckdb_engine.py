@@ -19,6 +19,7 @@ import pytest
 from sqlglot.errors import ParseError
 
 from zl_assets.errors import NotAWarehouse, QueryRefused, StorageFull, WarehouseError, WarehouseLocked
+from zl_assets.warehouse import duckdb_engine
 from zl_assets.warehouse.base import MergeResult
 from zl_assets.warehouse.dialect import single_select
 from zl_assets.warehouse.duckdb_engine import DuckDBWarehouse
@@ -65,6 +66,23 @@ class TestTransactions:
         with pytest.raises(ParseError):
             warehouse.replace(CALENDAR, "SELECT (")
         assert stored(warehouse) == {0: (1, MORNING), 1: (2, MORNING)}
+
+
+class TestStream:
+    def test_an_answer_for_which_there_is_no_room_is_told(
+        self, warehouse: DuckDBWarehouse, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(duckdb_engine, "_STREAMING_MB", 0)
+        wide = "SELECT n, REPEAT('x', 200) AS text FROM UNNEST(GENERATE_ARRAY(1, 50000)) AS n ORDER BY n DESC"
+        with pytest.raises(StorageFull, match="neither memory nor disk has room") as raised:
+            list(warehouse.stream(wide))
+        assert raised.value.where == str(warehouse.path)
+
+    def test_one_that_is_closed_before_its_end_lets_others_write(self, warehouse: DuckDBWarehouse) -> None:
+        frames = warehouse.stream("SELECT n FROM UNNEST(GENERATE_ARRAY(1, 10)) AS n")
+        next(frames)
+        frames.close()
+        assert warehouse.merge(CALENDAR, calendar({0: 1})) == MergeResult(1, 0, 0)
 
 
 class TestReadOnlyQueries:
