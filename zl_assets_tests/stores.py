@@ -9,6 +9,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from zl_assets.build import build_warehouse
@@ -104,6 +105,15 @@ class Place:
             self.warehouse.merge(table.name, source.read(f"SELECT * FROM {table.name}"))
         self.settings.warehouse_file.unlink()
         return self
+
+    def make_dataset(self, name: str) -> None:
+        """A dataset that is not the project's, with a table `kept` of one row."""
+        for statement in (f"CREATE SCHEMA {name}", f"CREATE TABLE {name}.kept AS SELECT 1 AS n"):
+            if isinstance(self.warehouse, BigQueryWarehouse):
+                self.warehouse.jobs.query(statement)
+            else:
+                with duckdb.connect(str(self.settings.warehouse_file)) as connection:
+                    connection.execute(statement)
 
     def zl(self, *arguments: object, **variables: str) -> Ended:
         """The `zl` command on this home and engine."""

@@ -78,6 +78,10 @@ class Warehouse(Protocol):
         """Every stored table and view of the project's datasets."""
         ...
 
+    def datasets(self) -> list[str]:
+        """Names of all datasets of the store, those of others among them."""
+        ...
+
 
 @dataclass(frozen=True)
 class Window:

@@ -141,6 +141,12 @@ class BigQueryWarehouse:
         rows = self.read(" UNION ALL ".join(_info_sql(stored) for stored in found))
         return sorted((TableInfo(*row) for row in rows.iter_rows()), key=lambda t: t.name)
 
+    def datasets(self) -> list[str]:
+        """Names of all datasets of the project, those of others among them."""
+        client = self.jobs.client
+        found = self.jobs.call(lambda: list(client.list_datasets(**ONCE)), f"project {self.jobs.project}")
+        return sorted(item.dataset_id for item in found)
+
     def _ensure_dataset(self, name: str) -> None:
         client, wanted = self.jobs.client, self.jobs.location
         from google.api_core.exceptions import Conflict, NotFound

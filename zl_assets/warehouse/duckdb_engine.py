@@ -141,9 +141,17 @@ class DuckDBWarehouse:
         if not self.path.exists():
             return []
         with self._connection(read_only=True) as connection:
-            names = [f"{s}.{t}" for s, t in connection.execute(_LIST_TABLES).fetchall()]
+            listed = connection.execute(_LIST_TABLES).fetchall()
+            names = [f"{s}.{t}" for s, t in listed if s in OUR_DATASETS]
             dated = dict(connection.execute(_FIRST_TIME_COLUMN).fetchall())
             return [_info(connection, name, dated.get(name)) for name in names]
+
+    def datasets(self) -> list[str]:
+        """Names of all datasets of the file, those of others among them."""
+        if not self.path.exists():
+            return []
+        with self._connection(read_only=True) as connection:
+            return [name for (name,) in connection.execute(_LIST_DATASETS).fetchall()]
 
     @contextmanager
     def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -227,6 +235,11 @@ class DuckDBWarehouse:
 _LIST_TABLES = """
 SELECT table_schema, table_name FROM information_schema.tables
 WHERE table_schema NOT IN ('main', 'information_schema', 'pg_catalog') ORDER BY 1, 2
+"""
+
+_LIST_DATASETS = """
+SELECT schema_name FROM information_schema.schemata
+WHERE catalog_name = current_database() AND schema_name NOT IN ('main', 'information_schema', 'pg_catalog') ORDER BY 1
 """
 
 _FIRST_TIME_COLUMN = """

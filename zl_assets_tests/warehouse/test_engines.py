@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.errors import ContractBroken, QueryRefused, ZlError
 from zl_assets.warehouse.base import MergeResult, TableInfo, Warehouse
-from zl_assets.warehouse.contracts import contract, contracts, view_sql
+from zl_assets.warehouse.contracts import FOREIGN_DATASETS, OUR_DATASETS, contract, contracts, view_sql
 from zl_assets_tests.stores import Place, examples
 from zl_assets_tests.warehouse.rows import CALENDAR, EVENING, FIRST, MORNING, THREE_DAYS, calendar, rows_of, stored
 
@@ -33,6 +33,18 @@ class TestEnsure:
         warehouse.merge(CALENDAR, calendar({0: 1}))
         warehouse.ensure()
         assert stored(warehouse) == {0: (1, MORNING)}
+
+
+class TestDatasets:
+    def test_all_are_listed_and_only_tables_of_ours_are(self, place: Place) -> None:
+        assert set(place.warehouse.datasets()) == set(OUR_DATASETS)
+        place.make_dataset(FOREIGN_DATASETS[0])
+        place.make_dataset("somebodys")
+        assert set(place.warehouse.datasets()) == {*OUR_DATASETS, FOREIGN_DATASETS[0], "somebodys"}
+        assert [t.name for t in place.warehouse.tables()] == sorted(contracts())
+
+    def test_a_new_store_has_none(self, new_place: Callable[[], Place]) -> None:
+        assert new_place().warehouse.datasets() == []
 
 
 class TestMerge:
