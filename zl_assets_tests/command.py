@@ -78,6 +78,14 @@ def environment(**variables: str) -> dict[str, str]:
     return {**kept, **VARIABLES, **variables}
 
 
+def assert_refused(ended: Ended, *told: str) -> None:
+    """Exit 2, nothing on standard output, and one message with each of these parts: what, where, what to do."""
+    assert (ended.code, ended.out) == (2, ""), ended.err
+    assert " -> " in ended.error
+    for part in told:
+        assert part in ended.error, ended.error
+
+
 def stored(home: Path) -> Rows:
     """Every row of every table of a home's warehouse, as text, with how often it is there."""
     with _opened(home) as connection:

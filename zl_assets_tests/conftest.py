@@ -99,6 +99,12 @@ def zl_rows(simulated_market: Path) -> list[Row]:
 
 
 @pytest.fixture(scope="session")
+def new_rows(zl_rows: list[Row]) -> list[Row]:
+    """The bars of 2022, which the home has not seen."""
+    return [r for r in zl_rows if r["ts_event"] >= "2022"]
+
+
+@pytest.fixture(scope="session")
 def simulated_zl(simulated_market: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Directory with ZL's daily bars of the simulated market alone; read only."""
     directory = tmp_path_factory.mktemp("simulated_zl")
