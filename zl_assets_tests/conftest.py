@@ -68,6 +68,12 @@ def warehouse(place: Place) -> Warehouse:
 
 
 @pytest.fixture
+def vendor_place(new_place: Callable[[], Place], vendor_home: Path) -> Place:
+    """A copy of the home with invented vendor bars, its tables on either engine."""
+    return new_place().with_copy_of(vendor_home)
+
+
+@pytest.fixture
 def proxy(bigquery_address: str) -> Iterator[Proxy]:
     """A proxy before the local server that can fail requests."""
     with between(bigquery_address) as state:
