@@ -156,8 +156,9 @@ def export(
     from zl_assets.automation.export import export_training_tables
 
     codes = list(HORIZONS) if horizon == "all" else [horizon]
-    for path in export_training_tables(_settings(home=home, warehouse=warehouse), codes, surface, output):
-        print(path)
+    with _progress(quiet=False) as report:
+        paths = export_training_tables(_settings(home=home, warehouse=warehouse), codes, surface, output, report)
+    print("\n".join(map(str, paths)))
 
 
 @app.command()

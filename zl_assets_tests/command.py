@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +78,14 @@ def environment(**variables: str) -> dict[str, str]:
     return {**kept, **VARIABLES, **variables}
 
 
+def assert_refused(ended: Ended, *told: str) -> None:
+    """Exit 2, nothing on standard output, and one message with each of these parts: what, where, what to do."""
+    assert (ended.code, ended.out) == (2, ""), ended.err
+    assert " -> " in ended.error
+    for part in told:
+        assert part in ended.error, ended.error
+
+
 def stored(home: Path) -> Rows:
     """Every row of every table of a home's warehouse, as text, with how often it is there."""
     with _opened(home) as connection:
@@ -85,13 +93,18 @@ def stored(home: Path) -> Rows:
             "SELECT table_schema || '.' || table_name FROM information_schema.tables "
             "WHERE table_type = 'BASE TABLE' ORDER BY 1"
         ).fetchall()
-        return {name: Counter(map(repr, connection.execute(f"FROM {name}").fetchall())) for (name,) in tables}
+        return {name: counted(connection.execute(f"FROM {name}").fetchall()) for (name,) in tables}
 
 
 def rows(home: Path, sql: str) -> list[dict[str, Any]]:
     """Rows of a DuckDB query on a home's warehouse."""
     with _opened(home) as connection:
         return connection.execute(sql).pl().to_dicts()
+
+
+def counted(values: Iterable[object]) -> Counter[str]:
+    """Each value as text, with how often it is there."""
+    return Counter(map(repr, values))
 
 
 def lost(before: Rows, after: Rows) -> dict[str, int]:

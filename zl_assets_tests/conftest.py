@@ -2,14 +2,20 @@
 
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
 import pytest
 
 from zl_assets.sources.simulated import simulate
+from zl_assets.warehouse.base import Warehouse
+from zl_assets.warehouse.bigquery import BigQueryWarehouse
 from zl_assets_tests.command import zl
+from zl_assets_tests.stores import ENGINES, Place, in_new_project
 from zl_assets_tests.vendor_files import Row, as_delivered, read_rows, write
+from zl_assets_tests.warehouse import emulator
+from zl_assets_tests.warehouse.fault_proxy import Proxy, between
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -21,6 +27,66 @@ def real_data() -> Path:
     if not (directory / "databento").is_dir():
         pytest.skip(f"licensed vendor files not found in {directory}: set ZL_TEST_DATA to run this test")
     return directory
+
+
+@pytest.fixture(scope="session")
+def bigquery_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a local server that speaks BigQuery's API, started once a process and stopped at its end."""
+    with emulator.running(tmp_path_factory.mktemp("bigquery")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """duckdb, and then bigquery: a test that asks for this, or for what rests on it, runs on both."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def new_place(
+    engine: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], Place]:
+    """Makes homes on an engine, without a table."""
+
+    def make() -> Place:
+        home = tmp_path_factory.mktemp(engine) / "home"
+        return Place.new(engine, home, lambda: request.getfixturevalue("bigquery_address"))
+
+    return make
+
+
+@pytest.fixture
+def place(new_place: Callable[[], Place]) -> Place:
+    """A home with every table, empty."""
+    return new_place().with_tables()
+
+
+@pytest.fixture
+def warehouse(place: Place) -> Warehouse:
+    """A warehouse with every table, empty."""
+    return place.warehouse
+
+
+@pytest.fixture
+def vendor_place(new_place: Callable[[], Place], vendor_home: Path) -> Place:
+    """A copy of the home with invented vendor bars, its tables on either engine."""
+    return new_place().with_copy_of(vendor_home)
+
+
+@pytest.fixture
+def proxy(bigquery_address: str) -> Iterator[Proxy]:
+    """A proxy before the local server that can fail requests."""
+    with between(bigquery_address) as state:
+        yield state
+
+
+@pytest.fixture
+def proxied(proxy: Proxy) -> BigQueryWarehouse:
+    """A warehouse behind the proxy, with every table, that does not try for long."""
+    store = in_new_project(proxy.address, retry_seconds=3.0)
+    store.ensure()
+    proxy.requests.clear()
+    return store
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +102,12 @@ def zl_rows(simulated_market: Path) -> list[Row]:
     """Daily ZL bars of that market as rows of a vendor CSV, with the vendor's publisher id: invented, not simulated."""
     [path] = (simulated_market / "databento").glob("*.ZL.v.0.csv")
     return as_delivered(read_rows(path))
+
+
+@pytest.fixture(scope="session")
+def new_rows(zl_rows: list[Row]) -> list[Row]:
+    """The bars of 2022, which the home has not seen."""
+    return [r for r in zl_rows if r["ts_event"] >= "2022"]
 
 
 @pytest.fixture(scope="session")

@@ -86,7 +86,7 @@ def test_status_as_json(simulated_home: Path) -> None:
         "newest": "2022-12-30",
     }
     assert all(tables[f"predictions.vw_zl_{h}_latest"]["rows"] == 1 for h in HORIZONS)
-    assert all(set(c) == {"asset", "check", "partition", "passed", "severity"} for c in found["checks"])
+    assert all(set(c) == {"asset", "check", "partition", "passed", "severity", "stale"} for c in found["checks"])
     assert all(c["passed"] for c in found["checks"] if c["severity"] == "ERROR")
     partitions = {c["partition"] for c in found["checks"] if c["asset"] == "models/trees/lightgbm"}
     assert partitions == set(HORIZONS)

@@ -1,9 +1,14 @@
-"""Whole runs: repeated, killed, fed from each source, and on the licensed files."""
+"""Whole runs: repeated, killed, fed from each source, and on the licensed files.
+
+What a run does to stored tables is tried on both engines. Runs that are killed, that buy bars or that read the licensed
+files are tried on the embedded one alone: they test processes, the vendor's service and figures, which know no engine,
+and a run on the local server takes twice as long. The licensed files go through both in test_equal_engines.
+"""
 
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +22,7 @@ from zl_assets.errors import ConfigurationError
 from zl_assets.settings import Settings
 from zl_assets_tests.command import Ended, changed, command, environment, lost, rows, stored, zl
 from zl_assets_tests.sources.databento_server import KEY, Answer, FakeDatabento, refusal, running
+from zl_assets_tests.stores import Place
 from zl_assets_tests.vendor_files import Row, write
 
 BARS = "market_data.databento_futures_ohlcv_1d"
@@ -29,32 +35,31 @@ def run(home: Path, *arguments: object, **variables: str) -> Ended:
     return zl("run", "--home", home, "--horizon", "1w", *arguments, **variables)
 
 
-def sources(home: Path) -> set[str]:
-    return {r["source"] for r in rows(home, f"SELECT DISTINCT source FROM {BARS}")}
-
-
 # Again and again
 
 
-def test_the_same_bars_again_change_nothing_but_who_made_the_forecasts(home: Path) -> None:
-    before = stored(home)
-    forecast = "SELECT * EXCLUDE (run_id, created_at) FROM predictions.zl_forecasts ORDER BY ALL"
-    first = rows(home, forecast)
+def test_the_same_bars_again_change_nothing_but_who_made_the_forecasts(vendor_place: Place) -> None:
+    before = vendor_place.stored()
+    forecast = f"SELECT * EXCEPT (run_id, created_at) FROM {FORECASTS} ORDER BY as_of_date, model, model_version"
+    first = vendor_place.rows(forecast)
     # No --data and no key: the stored bars of the vendor are used, and no market is simulated.
-    ended = run(home)
+    ended = vendor_place.zl("run", "--horizon", "1w")
     assert ended.code == 0, ended.err
-    assert changed(before, stored(home)) <= {FORECASTS}
-    assert rows(home, forecast) == first
+    assert changed(before, vendor_place.stored()) <= {FORECASTS}
+    assert vendor_place.rows(forecast) == first
     assert "drawing the sessions" not in ended.err
-    assert not (home / "vendor").exists()
+    assert not (vendor_place.home / "vendor").exists()
 
 
-def test_new_bars_extend_the_home_and_keep_every_old_row(home: Path, tmp_path: Path, zl_rows: list[Row]) -> None:
-    before = stored(home)
+def test_new_bars_extend_the_home_and_keep_every_old_row(
+    vendor_place: Place, tmp_path: Path, zl_rows: list[Row]
+) -> None:
+    before = vendor_place.stored()
     # The files overlap what is stored by half a year.
-    ended = run(home, "--data", write(tmp_path / "data", [r for r in zl_rows if r["ts_event"] >= "2021-07"]), "--json")
+    data = write(tmp_path / "data", [r for r in zl_rows if r["ts_event"] >= "2021-07"])
+    ended = vendor_place.zl("run", "--horizon", "1w", "--data", data, "--json")
     assert ended.code == 0, ended.err
-    after = stored(home)
+    after = vendor_place.stored()
     kept = (BARS, "market_data.futures_sessions_1d", "features.daily_ml_matrix", FORECASTS)
     assert not lost({t: before[t] for t in kept}, after)
     assert after[BARS].total() == len(zl_rows)
@@ -157,13 +162,13 @@ def test_two_runs_at_once_in_one_home_end_in_one_clear_message(tmp_path: Path) -
 # Two worlds
 
 
-def test_simulated_bars_never_get_into_a_home_with_real_ones(home: Path, simulated_zl: Path) -> None:
-    before = stored(home)
-    ended = run(home, "--data", simulated_zl)
+def test_simulated_bars_never_get_into_a_home_with_real_ones(vendor_place: Place, simulated_zl: Path) -> None:
+    before = vendor_place.stored()
+    ended = vendor_place.zl("run", "--horizon", "1w", "--data", simulated_zl)
     assert (ended.code, ended.out) == (2, "")
     assert "simulated ones must not be mixed in" in ended.error
     assert "--home" in ended.error
-    assert not changed(before, stored(home))
+    assert not changed(before, vendor_place.stored())
 
 
 def test_a_delivery_of_both_worlds_is_refused(tmp_path: Path, simulated_zl: Path, zl_rows: list[Row]) -> None:
@@ -175,20 +180,23 @@ def test_a_delivery_of_both_worlds_is_refused(tmp_path: Path, simulated_zl: Path
     assert not rows(tmp_path / "home", f"SELECT 1 FROM {BARS}")
 
 
-def test_vendor_bars_replace_a_simulated_market(simulated_home: Path, tmp_path: Path, zl_rows: list[Row]) -> None:
-    home = shutil.copytree(simulated_home, tmp_path / "home")
-    ended = run(home, "--data", write(tmp_path / "data", zl_rows))
+def test_vendor_bars_replace_a_simulated_market(
+    new_place: Callable[[], Place], simulated_home: Path, tmp_path: Path, zl_rows: list[Row]
+) -> None:
+    place = new_place().with_copy_of(simulated_home)
+    assert place.zl("status", "--json").json["simulated"] is True
+    ended = place.zl("run", "--horizon", "1w", "--data", write(tmp_path / "data", zl_rows))
     assert ended.code == 0, ended.err
-    assert_one_world(home)
+    assert_one_world(place)
     assert "SIMULATED" not in ended.out
-    assert zl("status", "--home", home, "--json").json["simulated"] is False
+    assert place.zl("status", "--json").json["simulated"] is False
 
 
-def assert_one_world(home: Path) -> None:
+def assert_one_world(place: Place) -> None:
     """Nothing simulated is left in any table."""
-    assert sources(home) == {"databento"}
-    assert not [name for name, table in stored(home).items() if any("'simulated'" in row for row in table)]
-    assert not rows(home, f"SELECT 1 FROM {FORECASTS} WHERE is_simulated")
+    assert place.rows(f"SELECT DISTINCT source FROM {BARS}") == [{"source": "databento"}]
+    assert not [name for name, table in place.stored().items() if any("'simulated'" in row for row in table)]
+    assert not place.rows(f"SELECT 1 AS one FROM {FORECASTS} WHERE is_simulated")
 
 
 # The vendor's service
@@ -349,4 +357,4 @@ def test_licensed_bars_replace_a_simulated_market(simulated_home: Path, real_dat
         (data / path.name).symlink_to(path)
     ended = run(home, "--data", data)
     assert ended.code == 0, ended.err
-    assert_one_world(home)
+    assert_one_world(Place(home, {}))

@@ -1,25 +1,32 @@
-"""`zl export`: training tables as files."""
+"""`zl export`: training tables as files, frame by frame, so that a table need not fit into memory."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
-from contextlib import suppress
+import fcntl
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from zl_assets.assets.training import table_name
 from zl_assets.build import build_warehouse
 from zl_assets.errors import ConfigurationError, InputError, StorageFull
 from zl_assets.settings import Settings
+from zl_assets.warehouse.base import Warehouse
+from zl_assets.warehouse.contracts import contract
 
 if TYPE_CHECKING:
     import polars as pl
 
+Report = Callable[[str], None]
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def export_training_tables(settings: Settings, horizons: Sequence[str], surface: str, file_format: str) -> list[Path]:
+def export_training_tables(
+    settings: Settings, horizons: Sequence[str], surface: str, file_format: str, report: Report
+) -> list[Path]:
     """Write the training table of each horizon under its own name into the home's exports.
 
     Args:
@@ -27,9 +34,10 @@ def export_training_tables(settings: Settings, horizons: Sequence[str], surface:
         horizons: codes of the horizons.
         surface: only prod is built in this version.
         file_format: parquet or csv.
+        report: told in one line, at each tenth of a table, how many rows are written.
 
     Returns:
-        The files, each written whole or not at all. A file of simulated rows says SIMULATED in its name.
+        The files, each written whole or not at all. A file that holds a simulated row says SIMULATED in its name.
 
     Raises:
         InputError: the surface is not built, or a table has no row yet.
@@ -43,34 +51,109 @@ def export_training_tables(settings: Settings, horizons: Sequence[str], surface:
             action="export --surface prod",
         )
     warehouse = build_warehouse(settings)
-    tables = {h: warehouse.read(f"SELECT * FROM {table_name(h)} ORDER BY data_date") for h in horizons}
-    for horizon, rows in tables.items():
-        if rows.is_empty():
-            raise InputError(
-                f"{table_name(horizon)} holds no row yet", action=f"run `zl run --horizon {horizon}` first"
-            )
-    return [_export(rows, table_name(horizon), file_format, settings) for horizon, rows in tables.items()]
+    counts = {h: warehouse.row_count(table_name(h)) for h in horizons}
+    for horizon, rows in counts.items():
+        if not rows:
+            raise _no_row(horizon)
+    with _only_export(settings.exports):
+        return [_export(warehouse, h, rows, file_format, settings.exports, report) for h, rows in counts.items()]
 
 
-def _export(rows: pl.DataFrame, name: str, file_format: str, settings: Settings) -> Path:
-    simulated = rows["source"].eq("simulated").any()
-    stem = f"{name.split('.')[1]}{'.SIMULATED' if simulated else ''}"
-    path = settings.exports / f"{stem}.{file_format}"
-    partial = path.with_name(f".{path.name}.partial")
+def _no_row(horizon: str) -> InputError:
+    return InputError(f"{table_name(horizon)} holds no row yet", action=f"run `zl run --horizon {horizon}` first")
+
+
+def _export(warehouse: Warehouse, horizon: str, expected: int, file_format: str, exports: Path, report: Report) -> Path:
+    name = table_name(horizon)
+    stem = name.split(".")[1]
+    partial = exports / f".{stem}.{file_format}.partial"
+    order = ", ".join(contract(name).keys)
+    seen = _Seen(name, expected, report)
+    with _storage_faults(exports / f"{stem}.{file_format}"):
+        try:
+            frames = warehouse.stream(f"SELECT * FROM {name} ORDER BY {order}")
+            with closing(frames), partial.open("wb") as file:
+                _FORMATS[file_format](seen.through(frames), file)
+                file.flush()
+                os.fsync(file.fileno())
+            if not seen.rows:
+                raise _no_row(horizon)
+            # Judged by the rows in the file: between two queries, a table may come to hold another market.
+            path = exports / f"{stem}{'.SIMULATED' if seen.simulated else ''}.{file_format}"
+            return partial.replace(path)
+        finally:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+
+
+class _Seen:
+    """What has passed on its way to the file."""
+
+    def __init__(self, name: str, expected: int, report: Report) -> None:
+        self.rows = 0
+        self.simulated = False
+        self._name, self._expected, self._report = name, expected, report
+
+    def through(self, frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        """The frames, each looked at before it is handed on; none is kept."""
+        for frame in frames:
+            before, self.rows = self.rows, self.rows + frame.height
+            self.simulated |= bool(frame["source"].eq("simulated").any())
+            if self.rows * 10 // self._expected > before * 10 // self._expected:
+                self._report(f"  {self._name:<45} {self.rows:>9,} of {self._expected:>9,} rows")
+            yield frame
+
+
+def _write_parquet(frames: Iterator[pl.DataFrame], file: IO[bytes]) -> None:
+    """One row group a frame."""
+    import pyarrow.parquet as pq
+
+    writer = None
     try:
-        settings.exports.mkdir(parents=True, exist_ok=True)
-        if file_format == "parquet":
-            rows.write_parquet(partial)
-        else:
-            rows.write_csv(partial)
-        partial.replace(path)
+        for frame in frames:
+            rows = frame.to_arrow()
+            writer = writer or pq.ParquetWriter(file, rows.schema, compression="zstd")
+            if rows.num_rows:
+                writer.write_table(rows)
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _write_csv(frames: Iterator[pl.DataFrame], file: IO[bytes]) -> None:
+    for number, frame in enumerate(frames):
+        frame.write_csv(file, include_header=number == 0)
+
+
+_FORMATS = {"parquet": _write_parquet, "csv": _write_csv}
+
+
+@contextmanager
+def _only_export(exports: Path) -> Iterator[None]:
+    """Hold a directory's lock, so that no two exports write one partial file; the system frees it however we end."""
+    with _storage_faults(exports):
+        exports.mkdir(parents=True, exist_ok=True)
+        lock = os.open(exports, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigurationError(
+                "another `zl export` is at work", where=str(exports), action="wait for it to end, then run again"
+            ) from error
+        yield
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def _storage_faults(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         kind = StorageFull if error.errno in _DISK_FULL else ConfigurationError
         raise kind(
             f"the export cannot be written: {error.strerror or error}",
             where=str(path),
             action="free space, mend the permissions or choose another --home",
         ) from error
-    return path

@@ -27,12 +27,15 @@ def collect_status(settings: Settings) -> dict[str, Any]:
     A home without a warehouse has no table; a check that has never run is not listed.
     """
     warehouse = build_warehouse(settings)
-    tables = warehouse.tables()
+    tables, datasets = warehouse.tables(), warehouse.datasets()
     return {
         "simulated": bool(tables) and holds_simulated_bars(warehouse),
         "tables": [asdict(t) for t in tables],
         "checks": _checks(settings) if settings.dagster_home.exists() else [],
-        "sources": [*_bar_sources(settings, stored=bool(tables)), *_datasets({t.name.split(".")[0] for t in tables})],
+        "sources": [
+            *_bar_sources(settings, stored=bool(tables)),
+            *_datasets(datasets, {t.name.split(".")[0] for t in tables}),
+        ],
     }
 
 
@@ -107,17 +110,14 @@ def _bar_sources(settings: Settings, *, stored: bool) -> list[dict[str, Any]]:
     return [{"name": name, "state": state, "in_use": name == chosen} for name, state in states.items()]
 
 
-def _datasets(present: set[str]) -> list[dict[str, Any]]:
-    """Datasets of ours that hold no table yet, and those of others, which are only reported."""
-    ours = [
-        {"name": f"dataset {d}", "state": "present" if d in present else "empty", "in_use": True} for d in OUR_DATASETS
-    ]
-    foreign = [
-        {
-            "name": f"dataset {d}",
-            "state": f"{'present' if d in present else 'absent'}, belongs to others",
-            "in_use": False,
-        }
-        for d in FOREIGN_DATASETS
-    ]
-    return ours + foreign
+def _datasets(present: list[str], filled: set[str]) -> list[dict[str, Any]]:
+    """Our datasets, and those of others, which are only reported: the known ones and any that nobody announced.
+
+    Args:
+        present: every dataset of the store.
+        filled: those that hold a table of ours.
+    """
+    states = {d: "present" if d in filled else "empty" if d in present else "absent" for d in OUR_DATASETS}
+    states |= {d: f"{'present' if d in present else 'absent'}, belongs to others" for d in FOREIGN_DATASETS}
+    states |= {d: "present, unknown, left alone" for d in present if d not in states}
+    return [{"name": f"dataset {d}", "state": s, "in_use": d in OUR_DATASETS} for d, s in states.items()]

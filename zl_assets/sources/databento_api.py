@@ -30,6 +30,7 @@ from zl_assets.errors import (
     StorageFull,
     ZlError,
 )
+from zl_assets.sources.dbn import DamagedError, decompressed, is_compressed, whole_records
 
 if TYPE_CHECKING:
     from databento import DBNStore, Historical
@@ -54,10 +55,6 @@ _KEY_SETTING = "DATABENTO_API_KEY"
 
 T = TypeVar("T")
 Report = Callable[[str], None]
-
-
-class _DamagedError(Exception):
-    """A delivery that arrived with status 200 and is not what was asked for, or not all of it."""
 
 
 class _LiveLicenceError(ConfigurationError):
@@ -265,7 +262,7 @@ class _Vendor:
                 outcome = _refused(endpoint, error, self._said(_vendor_text(error)))
             except RequestException as error:
                 outcome = _unreachable(endpoint, error)
-            except (BentoError, DBNError, _DamagedError) as error:
+            except (BentoError, DBNError, DamagedError) as error:
                 outcome = _incomplete(endpoint, self._said(error))
             except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
                 # The client reads answers without checking their shape first.
@@ -357,57 +354,33 @@ def _within(request: _Request, ranges: Mapping[str, Any]) -> _Request:
 
 def _usd(estimate: object) -> float:
     if isinstance(estimate, bool) or not isinstance(estimate, int | float) or not 0 <= estimate < math.inf:
-        raise _DamagedError(f"the cost estimate is not an amount: {estimate!r:.60}")
+        raise DamagedError(f"the cost estimate is not an amount: {estimate!r:.60}")
     return float(estimate)
 
 
 def _count_bars(store: DBNStore, request: _Request) -> int:
-    """Number of bars of a delivery; raises _DamagedError unless it is whole and holds what was asked for, no more."""
+    """Number of bars of a delivery; raises DamagedError unless it is whole and holds what was asked for, no more."""
     import numpy as np
 
-    header, size = _decompressed_size(store.raw)
+    if not is_compressed(store.raw):
+        raise DamagedError("it is not zstd data")
+    plain = decompressed(store.raw)
     found = (store.dataset, str(store.schema), str(store.stype_in))
     if found != (DATASET, request.schema, "continuous"):
-        raise _DamagedError(f"the delivery holds {', '.join(found)}")
+        raise DamagedError(f"the delivery holds {', '.join(found)}")
     missing = set(request.symbols) - set(store.symbols)
     if missing:
-        raise _DamagedError(f"the delivery was made for other symbols; missing {', '.join(sorted(missing))}")
-    bars = store.to_ndarray()
-    if size != 8 + int.from_bytes(header[4:8], "little") + bars.nbytes:
-        raise _DamagedError("the delivery ends within a bar")
+        raise DamagedError(f"the delivery was made for other symbols; missing {', '.join(sorted(missing))}")
+    bars = whole_records(store, plain)
     if not len(bars):
         return 0
     first, end = (np.datetime64(day, "ns").astype(np.uint64) for day in (request.start, request.end))
     fits = (bars["rtype"] == _RECORD_TYPE[request.schema]) & (bars["ts_event"] >= first) & (bars["ts_event"] < end)
     if not fits.all():
-        raise _DamagedError(
+        raise DamagedError(
             f"{int((~fits).sum())} of {len(bars)} records are no {request.schema} bars of the requested days"
         )
     return len(bars)
-
-
-def _decompressed_size(body: bytes) -> tuple[bytes, int]:
-    """First eight bytes and size in bytes of what a zstd body holds.
-
-    The usual stream reader ends in silence where its input ends, so each frame is asked whether it is complete.
-    """
-    import zstandard
-
-    header, size, frame = b"", 0, None
-    piece = 1 << 20
-    for offset in range(0, len(body), piece):
-        rest = body[offset : offset + piece]
-        while rest:
-            frame = frame or zstandard.ZstdDecompressor().decompressobj()
-            try:
-                plain = frame.decompress(rest)
-            except zstandard.ZstdError as error:
-                raise _DamagedError(f"the delivery is not zstd data throughout: {error}") from None
-            header, size = (header + plain[:8])[:8], size + len(plain)
-            rest, frame = (frame.unused_data, None) if frame.eof else (b"", frame)
-    if frame is not None or not body:
-        raise _DamagedError("the delivery ends within a compressed frame")
-    return header, size
 
 
 def _on_disk(destination: Path, request: _Request) -> Path | None:
@@ -417,7 +390,7 @@ def _on_disk(destination: Path, request: _Request) -> Path | None:
     from databento_dbn import DBNError
 
     for path in (destination / request.file_name, *sorted(destination.glob(_numbered(request, "*")))):
-        with suppress(OSError, ValueError, BentoError, DBNError, _DamagedError):
+        with suppress(OSError, ValueError, BentoError, DBNError, DamagedError):
             if _count_bars(DBNStore.from_bytes(path.read_bytes()), request):
                 return path
     return None

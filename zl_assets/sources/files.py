@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from zl_assets.core.bars import BAR_SCHEMA
 from zl_assets.errors import InputError, VendorFileError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from databento import DBNStore
+from zl_assets.sources.dbn import decompressed, whole_records
 
 _SUFFIXES = (".csv", ".csv.zst", ".dbn", ".dbn.zst")
 _CSV_COLUMNS = (
@@ -166,19 +161,18 @@ def _timestamp() -> pl.Expr:
 def _read_dbn(path: Path) -> pl.DataFrame | str:
     """Bars of one DBN file, or the reason why it holds none."""
     import databento
-    import zstandard
     from databento_dbn import DBNError
 
     try:
-        plain = _decompressed(path.read_bytes())
+        plain = decompressed(path.read_bytes())
         if not plain.startswith(b"DBN"):
             raise ValueError("it does not begin as DBN does")
         store = databento.DBNStore.from_bytes(plain)
         if store.schema not in ("ohlcv-1d", "ohlcv-1h"):
             return f"schema {store.schema}, not daily or hourly bars"
-        records = _whole_records(store, plain)
+        records = whole_records(store, plain)
         names = store.symbology
-    except (databento.BentoError, DBNError, zstandard.ZstdError, ValueError, OSError, EOFError) as error:
+    except (databento.BentoError, DBNError, ValueError, OSError) as error:
         raise _unreadable(path, error) from error
     if not len(records):
         raise VendorFileError("the file holds no bar", where=str(path), action="download it again, or remove it")
@@ -190,40 +184,6 @@ def _read_dbn(path: Path) -> pl.DataFrame | str:
         original=pl.lit(None, dtype=pl.String),
     )
     return _with_symbols(frame, names["mappings"]).pipe(_with_provenance, path)
-
-
-def _decompressed(body: bytes) -> bytes:
-    """What the zstd frames of a body hold, or the body itself where it is not compressed.
-
-    The vendor's reader ends in silence where its input ends, so each frame is asked whether it is complete.
-
-    Raises:
-        EOFError: the body is empty or ends within a frame.
-    """
-    import zstandard
-
-    if not body.startswith(zstandard.FRAME_HEADER):
-        return body
-    pieces: list[bytes] = []
-    while body:
-        frame = zstandard.ZstdDecompressor().decompressobj()
-        pieces.append(frame.decompress(body))
-        if not frame.eof:
-            raise EOFError("it ends within a compressed frame")
-        body = frame.unused_data
-    return b"".join(pieces)
-
-
-def _whole_records(store: DBNStore, plain: bytes) -> np.ndarray:
-    """The records of a store; EOFError where the last one is cut off, of which the vendor's reader only warns."""
-    from databento.common.error import BentoWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", BentoWarning)
-        records = store.to_ndarray()
-    if len(plain) != 8 + int.from_bytes(plain[4:8], "little") + records.nbytes:
-        raise EOFError("it ends within a bar")
-    return records
 
 
 def _with_symbols(frame: pl.DataFrame, mappings: dict[str, list[dict[str, object]]]) -> pl.DataFrame:

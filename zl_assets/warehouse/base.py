@@ -5,7 +5,7 @@ SQL is BigQuery's dialect on every engine; values are bound, names come from the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Protocol
@@ -37,7 +37,7 @@ NOTHING_MERGED = MergeResult(0, 0, 0)
 
 @dataclass(frozen=True)
 class TableInfo:
-    """One stored table or view: its rows and the newest value of its date column (None when it has none, or no row)."""
+    """One stored table or view: its rows and the newest day of its first date, else time, column (None without one)."""
 
     name: str
     rows: int
@@ -102,8 +102,11 @@ class Warehouse(Protocol):
         """Rows of one SELECT; parameters are written ``@name``."""
         ...
 
-    def stream(self, sql: str, params: dict[str, Value] | None = None) -> Iterator[pl.DataFrame]:
-        """Rows of one SELECT in frames of bounded size; at least one frame, which tells the types where no row is."""
+    def stream(self, sql: str, params: dict[str, Value] | None = None) -> Generator[pl.DataFrame, None, None]:
+        """Rows of one SELECT in frames of bounded size; at least one frame, which tells the types where no row is.
+
+        Close it where it is left before its end: it may hold the store until then.
+        """
         ...
 
     def row_count(self, table: str) -> int:
@@ -116,6 +119,10 @@ class Warehouse(Protocol):
 
     def tables(self) -> list[TableInfo]:
         """Every stored table and view of the project's datasets."""
+        ...
+
+    def datasets(self) -> list[str]:
+        """Names of all datasets of the store, those of others among them."""
         ...
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -189,13 +189,13 @@ class BigQueryWarehouse:
         """Rows of one SELECT; parameters are written ``@name``."""
         return self._rows(self.jobs.read(sql, params))
 
-    def stream(self, sql: str, params: dict[str, Value] | None = None) -> Iterator[pl.DataFrame]:
+    def stream(self, sql: str, params: dict[str, Value] | None = None) -> Generator[pl.DataFrame, None, None]:
         """Rows of one SELECT in frames of bounded size, one for each page of the answer."""
         import polars as pl
 
-        rows, empty = self.jobs.read(sql, params).rows, True
+        finished, empty = self.jobs.read(sql, params), True
         with self.jobs.errors(sql):
-            for page in rows.to_arrow_iterable():
+            for page in self.jobs.pages(finished):
                 empty = False
                 yield pl.DataFrame(page)
         if empty:
@@ -212,6 +212,12 @@ class BigQueryWarehouse:
             return []
         rows = self.read(" UNION ALL ".join(_info_sql(stored) for stored in found))
         return sorted((TableInfo(*row) for row in rows.iter_rows()), key=lambda t: t.name)
+
+    def datasets(self) -> list[str]:
+        """Names of all datasets of the project, those of others among them."""
+        client = self.jobs.client
+        found = self.jobs.call(lambda: list(client.list_datasets(**ONCE)), f"project {self.jobs.project}")
+        return sorted(item.dataset_id for item in found)
 
     def _ensure_table(self, promised: Contract) -> list[Difference]:
         client = self.jobs.client
@@ -320,6 +326,6 @@ def _told(done: Finished, counted: int) -> int:
 
 def _info_sql(stored: bigquery.Table) -> str:
     name = f"{stored.dataset_id}.{stored.table_id}"
-    dates = [f.name for f in stored.schema if f.field_type == "DATE"]
-    newest = f"CAST(MAX({dates[0]}) AS STRING)" if dates else "CAST(NULL AS STRING)"
+    times = [f.name for kind in ("DATE", "TIMESTAMP") for f in stored.schema if f.field_type == kind]
+    newest = f"CAST(DATE(MAX({times[0]})) AS STRING)" if times else "CAST(NULL AS STRING)"
     return f"SELECT '{name}' AS name, COUNT(*) AS row_count, {newest} AS newest FROM {name}"

@@ -7,10 +7,11 @@ The statements are in BigQuery's dialect; a `{horizon}` in a table's name makes 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.errors import ContractBroken
@@ -107,8 +108,8 @@ class Contract:
         """The frame with exactly the contract's columns, order and types.
 
         Raises:
-            ContractBroken: a column is missing or unknown, does not cast, is null where it must not be,
-                or two rows share a key.
+            ContractBroken: a column is missing or unknown, does not cast without losing something, is null where it
+                must not be, or two rows share a key.
         """
         import polars as pl
 
@@ -120,6 +121,8 @@ class Contract:
             cast = frame.select(names).cast(self.polars_schema())
         except pl.exceptions.PolarsError as error:
             raise ContractBroken(f"a column does not fit its type: {error}", where=self.name) from error
+        for name, before, after in _changed_values(frame, cast):
+            self._broken(f"{name} would be stored as {after!r} instead of {before!r}")
         for column in self.columns:
             if not column.nullable and cast[column.name].null_count():
                 self._broken(f"{cast[column.name].null_count()} rows without {column.name}")
@@ -223,6 +226,29 @@ def _columns(lines: list[str], table: str) -> tuple[Column, ...]:
         else:
             raise ContractBroken("not in the form of a column", where=f"{table}: {line.strip()}", action=_FORM)
     return tuple(columns)
+
+
+def _changed_values(frame: pl.DataFrame, cast: pl.DataFrame) -> Iterator[tuple[str, Any, Any]]:
+    """Columns, and fields of STRUCTs, whose values a cast has changed: name, and the first value before and after.
+
+    What comes back from the new type as it was has lost nothing: 1.5 does not come back from an integer, nor does a
+    moment from a date. Text is excepted, which is parsed and has many forms of one value. A column that has its type
+    already costs nothing.
+    """
+    import polars as pl
+
+    for name in cast.columns:
+        before, after = frame[name], cast[name]
+        if before.dtype == after.dtype:
+            continue
+        if isinstance(after.dtype, pl.Struct) and isinstance(before.dtype, pl.Struct):
+            fields = [f.name for f in before.dtype.fields if f.name in after.struct.fields]
+            inner = before.struct.unnest().select(fields), after.struct.unnest().select(fields)
+            yield from ((f"{name}.{field}", b, a) for field, b, a in _changed_values(*inner))
+        elif before.dtype not in (pl.String, pl.Null):
+            different = before.ne_missing(after.cast(before.dtype, strict=False)).arg_true()
+            if len(different):
+                yield name, before[different[0]], after[different[0]]
 
 
 def _polars_type(column: Column) -> pl.DataType:

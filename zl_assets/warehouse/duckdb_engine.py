@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ from zl_assets.warehouse.dialect import canonical, to_duckdb, type_of_duckdb
 if TYPE_CHECKING:
     import duckdb
     import polars as pl
+    import pyarrow as pa
 
 _POLL_SECONDS = 0.2
 _MAGIC = slice(8, 12)
@@ -38,7 +39,13 @@ _MAGIC = slice(8, 12)
 _DAMAGED = (
     r"not a valid DuckDB|does not match|enough bytes|[Cc]orrupt|[Cc]hecksum|deserialize|trying to read a database"
 )
-_STREAMED_ROWS = 50_000
+_STREAMED_VALUES = 2_000_000
+"""Values in a streamed frame, rows by columns: 16 MB of numbers, however wide the table."""
+_STREAMING_MB, _STREAMING_MB_PER_COLUMN = 256, 1
+"""What DuckDB may hold of a streamed answer, to sort it for instance; the rest goes to a file beside the database.
+
+It grows with the columns, since a few blocks of each are held at once, and not with the rows.
+"""
 
 
 @dataclass(frozen=True)
@@ -132,14 +139,14 @@ class DuckDBWarehouse:
         with self._answer(sql, params) as answer:
             return answer.pl()
 
-    def stream(self, sql: str, params: dict[str, Value] | None = None) -> Iterator[pl.DataFrame]:
-        """Rows of one SELECT in frames of bounded size; until the last one nobody can write."""
+    def stream(self, sql: str, params: dict[str, Value] | None = None) -> Generator[pl.DataFrame, None, None]:
+        """Rows of one SELECT in frames of bounded size; until the last one, or its closing, nobody can write."""
         import polars as pl
 
-        with self._answer(sql, params) as answer:
-            reader = answer.to_arrow_reader(_STREAMED_ROWS)
+        with self._answer(sql, params, bounded=True) as answer:
+            reader = answer.to_arrow_reader(max(1, _STREAMED_VALUES // len(answer.description)))
             yield pl.DataFrame(reader.schema.empty_table())
-            for batch in reader:
+            while (batch := _next_batch(reader)) is not None:
                 yield pl.DataFrame(batch)
 
     def _run(self, statement: str) -> None:
@@ -147,13 +154,17 @@ class DuckDBWarehouse:
             connection.execute(to_duckdb(statement))
 
     @contextmanager
-    def _answer(self, sql: str, params: dict[str, Value] | None) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _answer(
+        self, sql: str, params: dict[str, Value] | None, *, bounded: bool = False
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
         import duckdb
 
         with self._connection(read_only=True) as connection:
             connection.execute("SET enable_external_access = false")
             connection.execute("SET python_enable_replacements = false")
             try:
+                if bounded:
+                    _bound_memory(connection, to_duckdb(sql), params)
                 yield connection.execute(to_duckdb(sql), params or None)
             except (duckdb.CatalogException, duckdb.BinderException, duckdb.ParserException) as error:
                 raise QueryRefused(
@@ -169,17 +180,24 @@ class DuckDBWarehouse:
 
     def row_count(self, table: str) -> int:
         """Rows of a table or view."""
-        with self._connection(read_only=True) as connection:
-            return _count(connection, table)
+        return int(self.read(f"SELECT COUNT(*) AS n FROM {table}").item())
 
     def tables(self) -> list[TableInfo]:
         """Every stored table and view of the project's datasets."""
         if not self.path.exists():
             return []
         with self._connection(read_only=True) as connection:
-            names = [f"{s}.{t}" for s, t in connection.execute(_LIST_TABLES).fetchall()]
+            listed = connection.execute(_LIST_TABLES).fetchall()
+            names = [f"{s}.{t}" for s, t in listed if s in OUR_DATASETS]
             dated = dict(connection.execute(_FIRST_TIME_COLUMN).fetchall())
             return [_info(connection, name, dated.get(name)) for name in names]
+
+    def datasets(self) -> list[str]:
+        """Names of all datasets of the file, those of others among them."""
+        if not self.path.exists():
+            return []
+        with self._connection(read_only=True) as connection:
+            return [name for (name,) in connection.execute(_LIST_DATASETS).fetchall()]
 
     @contextmanager
     def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -201,7 +219,7 @@ class DuckDBWarehouse:
         try:
             connection = self._opened(read_only=read_only)
             try:
-                connection.execute("SET TimeZone = 'UTC'")
+                connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
                 yield connection
             finally:
                 connection.close()
@@ -258,6 +276,12 @@ class DuckDBWarehouse:
         import duckdb
 
         message = str(error)
+        if isinstance(error, duckdb.OutOfMemoryException):
+            return StorageFull(
+                f"neither memory nor disk has room for this: {message.splitlines()[0]}",
+                where=str(self.path),
+                action="free space and run again; what was stored before is intact",
+            )
         if re.search(_DAMAGED, message):
             return self._not_a_warehouse()
         if re.search(r"no space left|disk (is )?full|file too large|disk quota", message, re.IGNORECASE):
@@ -291,10 +315,22 @@ WHERE table_catalog = current_database() AND table_schema = ? AND table_name = ?
 
 _VIEW = "SELECT sql FROM duckdb_views() WHERE NOT internal AND schema_name = ? AND view_name = ?"
 
-_FIRST_TIME_COLUMN = """
-SELECT table_schema || '.' || table_name, arg_min(column_name, ordinal_position)
-FROM information_schema.columns WHERE data_type = 'DATE' GROUP BY 1
+_LIST_DATASETS = """
+SELECT schema_name FROM information_schema.schemata
+WHERE catalog_name = current_database() AND schema_name NOT IN ('main', 'information_schema', 'pg_catalog') ORDER BY 1
 """
+
+_FIRST_TIME_COLUMN = """
+SELECT table_schema || '.' || table_name, arg_min(column_name, (data_type != 'DATE', ordinal_position))
+FROM information_schema.columns WHERE data_type IN ('DATE', 'TIMESTAMP WITH TIME ZONE') GROUP BY 1
+"""
+
+
+def _bound_memory(connection: duckdb.DuckDBPyConnection, sql: str, params: dict[str, Value] | None) -> None:
+    columns = len(connection.execute(f"DESCRIBE {sql}", params or None).fetchall())
+    # Each thread has buffers of its own, which would use up the memory on a machine of many cores.
+    limit = _STREAMING_MB + columns * _STREAMING_MB_PER_COLUMN
+    connection.execute(f"SET memory_limit = '{limit}MB'; SET threads = 1")
 
 
 def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
@@ -302,7 +338,20 @@ def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
     return int(row[0])
 
 
+def _next_batch(reader: pa.RecordBatchReader) -> pa.RecordBatch | None:
+    """The next rows of an answer; Arrow's reader makes an OSError of every error of DuckDB's, which is undone here."""
+    import duckdb
+
+    try:
+        return reader.read_next_batch()
+    except StopIteration:
+        return None
+    except OSError as error:
+        kinds = {"Out of Memory Error": duckdb.OutOfMemoryException, "IO Error": duckdb.IOException}
+        raise kinds.get(str(error).split(":")[0], duckdb.DataError)(str(error)) from error
+
+
 def _info(connection: duckdb.DuckDBPyConnection, name: str, time_column: str | None) -> TableInfo:
-    newest = f"CAST(MAX({time_column}) AS VARCHAR)" if time_column else "NULL"
+    newest = f"CAST(CAST(MAX({time_column}) AS DATE) AS VARCHAR)" if time_column else "NULL"
     row: Any = connection.execute(f"SELECT COUNT(*), {newest} FROM {name}").fetchone()
     return TableInfo(name, int(row[0]), row[1])

@@ -1,7 +1,6 @@
 """Checks of the feature matrix."""
 
 from datetime import date
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -17,9 +16,9 @@ from zl_assets.checks.features import (
 from zl_assets.core.exchange_calendar import session_frame
 from zl_assets.core.features.matrix import build_matrix
 from zl_assets.core.sessions import build_sessions
+from zl_assets.warehouse.base import Warehouse
 from zl_assets_tests.made_bars import accepted, calm_days
 from zl_assets_tests.real_bars import MATRIX_SCHEMA, NOW, RealZl, real_zl
-from zl_assets_tests.stores import empty_warehouse
 
 FULL = session_frame("grains").filter(pl.col("trade_date").is_between(date(2010, 6, 7), date(2025, 8, 29)))
 
@@ -129,8 +128,7 @@ def zl(real_data) -> RealZl:
 
 @pytest.mark.realdata
 @pytest.mark.parametrize("bars", ["from_daily", "from_hourly"])
-def test_the_real_matrix_passes(zl: RealZl, bars: str, tmp_path: Path) -> None:
-    warehouse = empty_warehouse(tmp_path / "zl.duckdb")
+def test_the_real_matrix_passes(zl: RealZl, bars: str, warehouse: Warehouse) -> None:
     matrix = build_matrix(getattr(zl, bars).sessions, MATRIX_SCHEMA, NOW)
     warehouse.merge(MATRIX, matrix)
     results = list(daily_ml_matrix_checks(warehouse=warehouse))

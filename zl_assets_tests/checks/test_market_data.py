@@ -4,7 +4,6 @@ How any check shows its verdict in Dagster is tested here too.
 """
 
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -31,10 +30,9 @@ from zl_assets.checks.market_data import (
 from zl_assets.core.bars import sort_out
 from zl_assets.core.sessions import build_sessions
 from zl_assets.sources.stored_bars import StoredBars
-from zl_assets.warehouse.duckdb_engine import DuckDBWarehouse
+from zl_assets.warehouse.base import Warehouse
 from zl_assets_tests.made_bars import NOW, accepted, bar, calm_days, day, vendor
 from zl_assets_tests.real_bars import real_zl
-from zl_assets_tests.stores import empty_warehouse
 
 LINEAGE = ("source", "available_at", "ingest_timestamp", "provenance_uuid")
 
@@ -216,36 +214,36 @@ class TestShownVerdict:
 
 
 @pytest.fixture
-def warehouse(tmp_path: Path) -> DuckDBWarehouse:
-    store = empty_warehouse(tmp_path / "zl.duckdb")
+def store(warehouse: Warehouse) -> Warehouse:
+    """One with sound bars, their sessions and a rejected row."""
     rows = [*calm_days(date(2015, 3, 2), 20), bar(day(2015, 3, 2), vendor_symbol="ZS.v.0", volume=0)]
-    StoredBars(store).store(sort_out(vendor(rows), NOW), NOW)
-    store.merge(SESSIONS, sessions(20, date(2015, 3, 2)))
-    return store
+    StoredBars(warehouse).store(sort_out(vendor(rows), NOW), NOW)
+    warehouse.merge(SESSIONS, sessions(20, date(2015, 3, 2)))
+    return warehouse
 
 
 class TestShells:
     """The Dagster side: what is read from the warehouse reaches every check."""
 
-    def test_stored_bars_and_sessions_pass_and_the_rejected_row_warns(self, warehouse: DuckDBWarehouse) -> None:
-        bars = list(vendor_bars_checks(warehouse=warehouse))
+    def test_stored_bars_and_sessions_pass_and_the_rejected_row_warns(self, store: Warehouse) -> None:
+        bars = list(vendor_bars_checks(warehouse=store))
         assert len(bars) == len(BARS_1D_CHECKS) + len(BARS_1H_CHECKS) + len(QUARANTINE_CHECKS)
         assert [r.check_name for r in bars if not r.passed] == ["nothing_rejected"]
-        assert all(r.passed for r in futures_sessions_1d_checks(warehouse=warehouse))
+        assert all(r.passed for r in futures_sessions_1d_checks(warehouse=store))
 
-    def test_a_session_that_is_gone_fails(self, warehouse: DuckDBWarehouse) -> None:
-        warehouse.delete(SESSIONS, "trade_date = @day", {"day": date(2015, 3, 10)})
-        results = {r.check_name: r.passed for r in futures_sessions_1d_checks(warehouse=warehouse)}
+    def test_a_session_that_is_gone_fails(self, store: Warehouse) -> None:
+        store.delete(SESSIONS, "trade_date = @day", {"day": date(2015, 3, 10)})
+        results = {r.check_name: r.passed for r in futures_sessions_1d_checks(warehouse=store)}
         assert set(results) == {c.name for c in SESSIONS_CHECKS}
         assert [n for n, passed in results.items() if not passed] == ["no_session_missing"]
 
-    def test_a_simulated_row_among_real_ones_fails(self, warehouse: DuckDBWarehouse) -> None:
-        mixed = warehouse.read(f"SELECT * FROM {BARS_1D} WHERE bar_date = DATE '2015-03-10'")
+    def test_a_simulated_row_among_real_ones_fails(self, store: Warehouse) -> None:
+        mixed = store.read(f"SELECT * FROM {BARS_1D} WHERE bar_date = DATE '2015-03-10'")
         stranger = mixed.with_columns(
             source=pl.lit("simulated"), ingest_timestamp=pl.lit(datetime(2025, 1, 1, tzinfo=UTC))
         )
-        warehouse.merge(BARS_1D, stranger)
-        assert [r.check_name for r in vendor_bars_checks(warehouse=warehouse) if not r.passed] == [
+        store.merge(BARS_1D, stranger)
+        assert [r.check_name for r in vendor_bars_checks(warehouse=store) if not r.passed] == [
             "one_world",
             "nothing_rejected",
         ]

@@ -1,7 +1,6 @@
 """Checks of the forecasts and of the published row."""
 
 from datetime import UTC, date, datetime
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,8 +16,8 @@ from zl_assets.checks.predictions import (
     zl_forecasts_checks,
 )
 from zl_assets.core.forecasts import FORECAST_SCHEMA
+from zl_assets.warehouse.base import Warehouse
 from zl_assets.warehouse.contracts import view_sql
-from zl_assets_tests.stores import empty_warehouse
 
 OLD, NEW = date(2025, 8, 28), date(2025, 8, 29)
 
@@ -109,8 +108,7 @@ class TestOneRow:
         assert verdict.numbers == {"rows": 0, "newest_as_of": "no row to tell"}
 
 
-def test_the_shells_read_the_horizon_of_their_partition(tmp_path: Path) -> None:
-    warehouse = empty_warehouse(tmp_path / "zl.duckdb")
+def test_the_shells_read_the_horizon_of_their_partition(warehouse: Warehouse) -> None:
     for horizon in ("1w", "1m"):
         warehouse.create_view(view_sql(LATEST, horizon))
     # The 1m horizon has a falling quantile and no champion on its newest day.

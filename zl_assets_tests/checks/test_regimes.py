@@ -1,7 +1,6 @@
 """Checks of the regime sets and the calendar."""
 
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -14,7 +13,7 @@ from zl_assets.checks.regimes import (
     regime_checks,
 )
 from zl_assets.core.regimes import regime_calendar, regime_weights
-from zl_assets_tests.stores import empty_warehouse
+from zl_assets.warehouse.base import Warehouse
 
 NOW = datetime(2025, 9, 1, tzinfo=UTC)
 REGIMES = regime_weights(NOW)
@@ -79,8 +78,7 @@ def test_a_calendar_with_a_hole_or_a_day_twice_fails(calendar: pl.DataFrame) -> 
     assert not evaluate_calendar_whole(calendar).passed
 
 
-def test_the_checks_read_what_is_stored(tmp_path: Path) -> None:
-    warehouse = empty_warehouse(tmp_path / "zl.duckdb")
+def test_the_checks_read_what_is_stored(warehouse: Warehouse) -> None:
     warehouse.merge(WEIGHTS, REGIMES)
     warehouse.merge(CALENDAR, DAYS)
     assert [(r.check_name, r.passed) for r in regime_checks(warehouse=warehouse)] == [

@@ -7,11 +7,21 @@ from typing import Any
 
 import polars as pl
 
+from zl_assets.warehouse.base import Warehouse
 from zl_assets.warehouse.contracts import Column, contract
 
+CALENDAR = "training.regime_calendar"
 FIRST = date(2020, 1, 1)
 MORNING = datetime(2025, 1, 2, 8, 0, 0, 123456, tzinfo=UTC)
 EVENING = MORNING + timedelta(hours=10)
+
+
+THREE_DAYS = (
+    "SELECT calendar_date, 'r' AS regime, 1 AS weight, 'v' AS regime_v0, {weight_v0} AS weight_v0, "
+    "TIMESTAMP '2025-01-02 08:00:00.123456+00:00' AS created_at "
+    "FROM UNNEST(GENERATE_DATE_ARRAY(DATE '2020-01-02', DATE '2020-01-04')) AS calendar_date"
+)
+"""A SELECT of the days 1 to 3 after FIRST, created in the MORNING."""
 
 
 def rows_of(table: str, count: int, *, created: datetime = MORNING) -> pl.DataFrame:
@@ -34,6 +44,12 @@ def calendar(weights: dict[int, int | None], created_at: datetime = MORNING) -> 
         },
         schema_overrides={"calendar_date": pl.Date, "weight_v0": pl.Int64},
     )
+
+
+def stored(warehouse: Warehouse) -> dict[int, tuple[int | None, datetime]]:
+    """Weight and creation of every row of training.regime_calendar, by days after FIRST."""
+    rows = warehouse.read(f"SELECT calendar_date, weight_v0, created_at FROM {CALENDAR} ORDER BY calendar_date")
+    return {(d - FIRST).days: (w, c) for d, w, c in rows.iter_rows()}
 
 
 def _value(column: Column, n: int, created: datetime) -> Any:

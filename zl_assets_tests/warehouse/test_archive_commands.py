@@ -15,9 +15,8 @@ from zl_assets.settings import Settings
 from zl_assets.warehouse.bigquery import BigQueryWarehouse
 from zl_assets.warehouse.shims import RENAMED, create_shims
 from zl_assets_tests.command import zl
-from zl_assets_tests.stores import empty_warehouse
+from zl_assets_tests.stores import empty_warehouse, in_new_project
 from zl_assets_tests.vendor_files import Row, write
-from zl_assets_tests.warehouse.conftest import in_new_project
 from zl_assets_tests.warehouse.rows import calendar, rows_of
 
 CALENDAR, BARS = "training.regime_calendar", "market_data.databento_futures_ohlcv_1d"

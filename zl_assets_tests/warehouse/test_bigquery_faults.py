@@ -26,7 +26,7 @@ from zl_assets.errors import (
 from zl_assets.warehouse.base import MergeResult
 from zl_assets.warehouse.bigquery import STAGING_PREFIX, BigQueryWarehouse
 from zl_assets.warehouse.bigquery_jobs import Jobs
-from zl_assets_tests.warehouse.conftest import in_new_project
+from zl_assets_tests.stores import in_new_project
 from zl_assets_tests.warehouse.fault_proxy import RESET, Answer, Proxy, Request, error, starts_query, touches
 from zl_assets_tests.warehouse.rows import EVENING, FIRST, MORNING, calendar
 

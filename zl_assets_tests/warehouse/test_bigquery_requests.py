@@ -91,7 +91,11 @@ class TestReading:
         vars(proxied.jobs)["storage"] = denied
         proxied.merge(CALENDAR, calendar(dict.fromkeys(range(50), 1)))
         assert proxied.read(f"SELECT * FROM {CALENDAR}").height == 50
-        assert denied.asked > 0
+        asked = denied.asked
+        assert asked > 0
+        streamed = pl.concat(proxied.stream(f"SELECT * FROM {CALENDAR} ORDER BY calendar_date"))
+        assert streamed["calendar_date"].to_list() == [FIRST + timedelta(days=n) for n in range(50)]
+        assert denied.asked == asked + 1
 
 
 @pytest.mark.bigquery

@@ -11,7 +11,7 @@ from zl_assets.errors import TableDiffers
 from zl_assets.warehouse.bigquery import BigQueryWarehouse
 from zl_assets.warehouse.bigquery_schema import differences, table_of
 from zl_assets.warehouse.contracts import contract, contracts
-from zl_assets_tests.warehouse.conftest import in_new_project
+from zl_assets_tests.stores import in_new_project
 from zl_assets_tests.warehouse.fault_proxy import Proxy, touches
 from zl_assets_tests.warehouse.rows import rows_of
 

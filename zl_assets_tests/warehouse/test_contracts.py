@@ -1,6 +1,6 @@
 """The contracts: what every statement under sql/tables promises, and frames that break it."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -18,8 +18,9 @@ from zl_assets.warehouse.contracts import (
     view_sql,
 )
 from zl_assets.warehouse.dialect import joins, to_duckdb
+from zl_assets_tests.warehouse.rows import rows_of
 
-CALENDAR = "training.regime_calendar"
+CALENDAR, MATRIX = "training.regime_calendar", "features.daily_ml_matrix"
 NAMES = sorted(contracts())
 
 
@@ -139,6 +140,58 @@ def test_a_frame_that_breaks_the_contract_is_refused_and_says_where(frame: pl.Da
     with pytest.raises(ContractBroken, match=message) as raised:
         contract(CALENDAR).validated(frame)
     assert raised.value.where == CALENDAR
+
+
+DAY = date(2020, 1, 1)
+MOMENT = datetime(2020, 1, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("weight", [1.0, 1.5], r"weight would be stored as 1 instead of 1\.5"),
+        ("weight_v0", [None, 2.000001], "weight_v0 would be stored as 2 instead of"),
+        ("calendar_date", [MOMENT, MOMENT + timedelta(days=1)], "calendar_date would be stored as .*2020, 1, 1"),
+        ("created_at", pl.Series([1_577_836_800_000_000_001] * 2).cast(pl.Datetime("ns", "UTC")), "created_at"),
+    ],
+    ids=["fraction", "fraction_beside_null", "moment_as_day", "nanoseconds"],
+)
+def test_a_value_that_its_type_would_change_is_refused(column: str, values: list, message: str) -> None:
+    with pytest.raises(ContractBroken, match=message):
+        contract(CALENDAR).validated(calendar_frame(**{column: values}))
+
+
+def test_a_field_that_its_type_would_change_is_refused() -> None:
+    rows = rows_of(MATRIX, 3)
+    market = pl.col("market_data").struct
+    assert contract(MATRIX).validated(rows.with_columns(market.with_fields(volume=pl.lit(7.0)))).height == 3
+    with pytest.raises(ContractBroken, match=r"market_data\.volume would be stored as 7 instead of 7\.25"):
+        contract(MATRIX).validated(rows.with_columns(market.with_fields(volume=pl.lit(7.25))))
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("weight", [1.0, 2.0]),
+        ("weight", pl.Series([1, 2], dtype=pl.UInt8)),
+        ("weight_v0", [None, None]),
+        ("weight_v0", ["3", None]),
+        ("calendar_date", [datetime(2020, 1, 1), datetime(2020, 1, 2)]),  # noqa: DTZ001
+        ("created_at", pl.Series([MOMENT] * 2).cast(pl.Datetime("ms", "UTC"))),
+        ("created_at", pl.Series([MOMENT] * 2).dt.convert_time_zone("America/Chicago")),
+    ],
+    ids=["whole_floats", "small_integers", "nulls", "text", "midnights", "milliseconds", "elsewhere"],
+)
+def test_a_value_that_its_type_keeps_is_cast(column: str, values: list) -> None:
+    fitted = contract(CALENDAR).validated(calendar_frame(**{column: values}))
+    assert fitted.schema == contract(CALENDAR).polars_schema()
+
+
+def test_integers_beyond_the_precision_of_a_float_are_refused() -> None:
+    rows = rows_of(MATRIX, 1)
+    assert contract(MATRIX).validated(rows.with_columns(rsi_14=pl.lit(2**53))).height == 1
+    with pytest.raises(ContractBroken, match="rsi_14 would be stored as"):
+        contract(MATRIX).validated(rows.with_columns(rsi_14=pl.lit(2**53 + 1)))
 
 
 def test_a_table_without_a_contract_is_refused() -> None:

@@ -1,31 +1,31 @@
 """What every warehouse does, on each engine: merges, replacements, reads, views, lists, refusals."""
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from zl_assets.core.horizons import HORIZONS
-from zl_assets.errors import ContractBroken, QueryRefused
+from zl_assets.errors import ContractBroken, QueryRefused, ZlError
 from zl_assets.warehouse.base import MergeResult, Stored, TableInfo, Warehouse
-from zl_assets.warehouse.contracts import contract, contracts, view_sql
-from zl_assets_tests.warehouse.rows import EVENING, FIRST, MORNING, calendar, rows_of
+from zl_assets.warehouse.contracts import FOREIGN_DATASETS, OUR_DATASETS, contract, contracts, view_sql
+from zl_assets_tests.stores import Place, examples
+from zl_assets_tests.warehouse.rows import CALENDAR, EVENING, FIRST, MORNING, THREE_DAYS, calendar, rows_of, stored
 
-CALENDAR, MATRIX = "training.regime_calendar", "features.daily_ml_matrix"
-THREE_DAYS = (
-    "SELECT calendar_date, 'r' AS regime, 1 AS weight, 'v' AS regime_v0, {weight_v0} AS weight_v0, "
-    "TIMESTAMP '2025-01-02 08:00:00.123456+00:00' AS created_at "
-    "FROM UNNEST(GENERATE_DATE_ARRAY(DATE '2020-01-02', DATE '2020-01-04')) AS calendar_date"
-)
-
-
-def stored(warehouse: Warehouse) -> dict[int, tuple[int | None, datetime]]:
-    rows = warehouse.read(f"SELECT calendar_date, weight_v0, created_at FROM {CALENDAR} ORDER BY calendar_date")
-    return {(d - FIRST).days: (w, c) for d, w, c in rows.iter_rows()}
+MATRIX, HOURS = "features.daily_ml_matrix", "market_data.databento_futures_ohlcv_1h"
 
 
 class TestEnsure:
+    def test_before_it_there_is_no_table_and_reading_says_so(self, new_place: Callable[[], Place]) -> None:
+        store = new_place().warehouse
+        assert store.tables() == []
+        with pytest.raises(ZlError, match=r"zl (run|status)"):
+            store.read(f"SELECT * FROM {CALENDAR}")
+
     def test_it_creates_every_table(self, warehouse: Warehouse) -> None:
         assert [t.name for t in warehouse.tables()] == sorted(contracts())
 
@@ -33,6 +33,18 @@ class TestEnsure:
         warehouse.merge(CALENDAR, calendar({0: 1}))
         warehouse.ensure()
         assert stored(warehouse) == {0: (1, MORNING)}
+
+
+class TestDatasets:
+    def test_all_are_listed_and_only_tables_of_ours_are(self, place: Place) -> None:
+        assert set(place.warehouse.datasets()) == set(OUR_DATASETS)
+        place.make_dataset(FOREIGN_DATASETS[0])
+        place.make_dataset("somebodys")
+        assert set(place.warehouse.datasets()) == {*OUR_DATASETS, FOREIGN_DATASETS[0], "somebodys"}
+        assert [t.name for t in place.warehouse.tables()] == sorted(contracts())
+
+    def test_a_new_store_has_none(self, new_place: Callable[[], Place]) -> None:
+        assert new_place().warehouse.datasets() == []
 
 
 class TestMerge:
@@ -69,11 +81,61 @@ class TestMerge:
         assert warehouse.merge(MATRIX, changed) == MergeResult(0, 1, 2)
         assert warehouse.read(f"SELECT market_data.close FROM {MATRIX} ORDER BY data_date")["close"][1] == 1.5
 
+    def test_a_struct_that_comes_changes_in_part_or_goes_is_a_change(self, warehouse: Warehouse) -> None:
+        for pivots, written in [
+            (None, MergeResult(1, 0, 0)),
+            ({"P": 40.0}, MergeResult(0, 1, 0)),
+            ({"P": 40.0}, MergeResult(0, 0, 1)),
+            ({"P": 40.0, "price_above_P": False}, MergeResult(0, 1, 0)),
+            (None, MergeResult(0, 1, 0)),
+        ]:
+            assert warehouse.merge(MATRIX, matrix_row(pivots)) == written
+            found = warehouse.read(f"SELECT pivots.P AS p, market_data.close AS close FROM {MATRIX}")
+            assert found.row(0) == (pivots["P"] if pivots else None, 1.0)
+
+    def test_a_table_is_a_mapping_that_each_merge_updates(self, warehouse: Warehouse, engine: str) -> None:
+        rows = st.dictionaries(st.integers(0, 5), st.none() | st.integers(0, 2), max_size=6)
+
+        @settings(max_examples=examples(engine, 15), deadline=None)
+        @given(merges=st.lists(rows, max_size=4))
+        def check(merges: list[dict[int, int | None]]) -> None:
+            assert_mapping(warehouse, merges)
+
+        check()
+
     def test_a_frame_that_breaks_the_contract_leaves_the_table_alone(self, warehouse: Warehouse) -> None:
         warehouse.merge(CALENDAR, calendar({0: 1}))
         with pytest.raises(ContractBroken):
             warehouse.merge(CALENDAR, pl.concat([calendar({0: 7}), calendar({0: 8})]))
         assert stored(warehouse) == {0: (1, MORNING)}
+
+
+def matrix_row(pivots: dict[str, float] | None) -> pl.DataFrame:
+    row = {
+        "data_date": FIRST,
+        "symbol": "ZL",
+        "session_number": 1,
+        "is_suspect": False,
+        "market_data": {"open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0, "volume": 1},
+        "pivots": pivots,
+        "regime": {"name": "r", "weight": 1},
+        "source": "databento",
+        "ingestion_ts": MORNING,
+    }
+    return pl.DataFrame([row], schema=contract(MATRIX).polars_schema())
+
+
+def assert_mapping(warehouse: Warehouse, merges: list[dict[int, int | None]]) -> None:
+    """Each merge counts and does to a table what an update does to a dictionary."""
+    warehouse.delete(CALENDAR, "TRUE", {})
+    expected: dict[int, int | None] = {}
+    for rows in merges:
+        inserted = len(rows.keys() - expected.keys())
+        updated = sum(k in expected and expected[k] != v for k, v in rows.items())
+        unchanged = len(rows) - inserted - updated
+        assert warehouse.merge(CALENDAR, calendar(rows)) == MergeResult(inserted, updated, unchanged)
+        expected |= rows
+    assert {k: v for k, (v, _) in stored(warehouse).items()} == expected
 
 
 @pytest.mark.parametrize("table", sorted({n for n in contracts() if not n.endswith(("_1m", "_3m", "_6m", "_12m"))}))
@@ -210,6 +272,10 @@ class TestRead:
             (f"SELECT nothing FROM {CALENDAR}", "nothing"),
             (f"SELECT CAST(regime AS INT64) FROM {CALENDAR}", "r"),
             (f"SELECT SUM(regime) FROM {CALENDAR}", "(?i)sum"),
+            ("SELECT 9223372036854775807 + 1", "verflow"),
+            ("SELECT SQRT(-1)", "square root"),
+            ("SELECT REGEXP_CONTAINS('a', '(')", "missing"),
+            ("SELECT @unbound", "unbound"),
         ],
     )
     def test_a_query_that_cannot_be_answered_is_refused_with_the_reason(
@@ -247,6 +313,11 @@ class TestStream:
         assert frame.is_empty()
         assert frame.schema == contract(MATRIX).polars_schema()
 
+    def test_a_value_that_cannot_be_read_among_many_is_refused(self, warehouse: Warehouse) -> None:
+        late = "SELECT CAST(IF(n = 90000, 'x', '1') AS INT64) AS v FROM UNNEST(GENERATE_ARRAY(1, 90000)) AS n"
+        with pytest.raises(QueryRefused, match="x"):
+            list(warehouse.stream(late))
+
     def test_a_statement_that_writes_is_refused(self, warehouse: Warehouse) -> None:
         with pytest.raises(QueryRefused):
             list(warehouse.stream(f"DROP TABLE {MATRIX}"))
@@ -262,10 +333,13 @@ class TestOtherActions:
     def test_tables_and_views_are_listed_with_their_rows_and_newest_day(self, warehouse: Warehouse) -> None:
         warehouse.merge(CALENDAR, calendar({0: 1, 5: 2}))
         warehouse.create_view(f"CREATE OR REPLACE VIEW training.v AS SELECT weight FROM {CALENDAR}")
+        late = datetime(FIRST.year, FIRST.month, FIRST.day, 23, tzinfo=UTC)
+        warehouse.merge(HOURS, rows_of(HOURS, 1).with_columns(ts_event=pl.lit(late)))
         listed = {t.name: t for t in warehouse.tables()}
         assert listed[CALENDAR] == TableInfo(CALENDAR, 2, "2020-01-06")
         assert listed["training.v"] == TableInfo("training.v", 2, None)
         assert listed[MATRIX] == TableInfo(MATRIX, 0, None)
+        assert listed[HOURS] == TableInfo(HOURS, 1, FIRST.isoformat()), "without a date column the time tells the day"
         assert warehouse.row_count(CALENDAR) == 2
 
     def test_a_view_that_exists_is_replaced(self, warehouse: Warehouse) -> None:

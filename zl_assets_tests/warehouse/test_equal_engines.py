@@ -4,7 +4,6 @@ import shutil
 from datetime import date
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import polars as pl
 import pytest
@@ -18,6 +17,7 @@ from zl_assets.settings import Settings
 from zl_assets.sources.simulated import simulate
 from zl_assets.warehouse.base import Warehouse
 from zl_assets.warehouse.contracts import contract, contracts
+from zl_assets_tests.stores import new_project
 
 pytestmark = pytest.mark.bigquery
 
@@ -56,7 +56,7 @@ def both(
     embedded = Settings(home=tmp_path_factory.mktemp("duckdb"), data=data)
     cloud: dict[str, Any] = {
         "warehouse": "bigquery",
-        "bigquery_project": f"zl-{uuid4().hex[:12]}",
+        "bigquery_project": new_project(),
         "bigquery_api_endpoint": bigquery_address,
     }
     remote = Settings(home=tmp_path_factory.mktemp("bigquery"), data=data, **cloud)

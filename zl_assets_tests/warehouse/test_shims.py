@@ -24,6 +24,7 @@ from zl_assets.warehouse.shims import (
     recorded_shims,
     state_of,
 )
+from zl_assets_tests.stores import Place, empty_warehouse, in_new_project
 from zl_assets_tests.warehouse.rows import rows_of
 
 LEGACY, OTHER = "models_v4.production_training_data_1m", "models_v4.production_training_data_1w"
@@ -108,9 +109,8 @@ class TestCreate:
         assert LEGACY in raised.value.action
         assert recorded_shims(warehouse).is_empty()
 
-    @pytest.mark.parametrize("engine", ["duckdb", pytest.param("bigquery", marks=pytest.mark.bigquery)])
-    def test_without_the_renamed_table_there_is_no_view(self, new_warehouse: Callable[[str], Any], engine: str) -> None:
-        store = new_warehouse(engine)
+    def test_without_the_renamed_table_there_is_no_view(self, new_place: Callable[[], Place], engine: str) -> None:
+        store: Any = new_place().warehouse
         store.ensure_dataset("training") if engine == "bigquery" else duckdb_file(store)
         with pytest.raises(InputError, match="does not exist"):
             create_shims(store, [LEGACY], NOW)
@@ -130,6 +130,7 @@ class TestCreate:
 
 
 def duckdb_file(store: DuckDBWarehouse) -> None:
+    store.path.parent.mkdir(parents=True, exist_ok=True)
     duckdb.connect(str(store.path)).close()
 
 
@@ -173,9 +174,8 @@ def test_the_legacy_datasets_are_neither_ours_nor_listed_as_foreign() -> None:
 
 
 @pytest.mark.bigquery
-def test_a_push_leaves_shims_where_they_are(new_warehouse: Callable[[str], Warehouse]) -> None:
-    source, target = new_warehouse("duckdb"), new_warehouse("bigquery")
-    source.ensure()
+def test_a_push_leaves_shims_where_they_are(tmp_path: Path, bigquery_address: str) -> None:
+    source, target = empty_warehouse(tmp_path / "zl.duckdb"), in_new_project(bigquery_address)
     source.merge("training.regime_calendar", rows_of("training.regime_calendar", 1))
     create_shims(source, [], NOW)
     assert [p.table for p in push(source, target, lambda _: None)] == ["training.regime_calendar"]

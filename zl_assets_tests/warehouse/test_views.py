@@ -1,7 +1,7 @@
-"""The views on DuckDB against an oracle in pandas and NumPy, on the real history and where sessions are missing."""
+"""The views against an oracle in pandas and NumPy, on the real history and where sessions are missing."""
 
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,19 +16,19 @@ from zl_assets.core.forecasts import FORECAST_SCHEMA
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.core.regimes import V0
 from zl_assets.core.sessions import build_sessions
+from zl_assets.warehouse.base import Warehouse
 from zl_assets.warehouse.contracts import view_sql
-from zl_assets.warehouse.duckdb_engine import DuckDBWarehouse
 from zl_assets_tests.made_bars import accepted, calm_days, grain_sessions
 from zl_assets_tests.real_bars import MATRIX_SCHEMA, NOW, real_zl
-from zl_assets_tests.stores import empty_warehouse
+from zl_assets_tests.stores import Place, examples
 
 MATRIX = "features.daily_ml_matrix"
 EXACT = 1e-12
 TEST_START = date(2023, 1, 1)
 
 
-def new_warehouse(directory: Path) -> DuckDBWarehouse:
-    warehouse = empty_warehouse(directory / "zl.duckdb")
+def with_views(place: Place) -> Warehouse:
+    warehouse = place.with_tables().warehouse
     for horizon in HORIZONS:
         warehouse.create_view(view_sql("training.vw_zl_flat", horizon))
         warehouse.create_view(view_sql("predictions.vw_zl_latest", horizon))
@@ -36,12 +36,12 @@ def new_warehouse(directory: Path) -> DuckDBWarehouse:
 
 
 @pytest.fixture(scope="module")
-def warehouse(tmp_path_factory: pytest.TempPathFactory) -> DuckDBWarehouse:
+def warehouse(new_place: Callable[[], Place]) -> Warehouse:
     """One with every view, emptied by the tests themselves."""
-    return new_warehouse(tmp_path_factory.mktemp("small"))
+    return with_views(new_place())
 
 
-def view(warehouse: DuckDBWarehouse, horizon: str) -> pl.DataFrame:
+def view(warehouse: Warehouse, horizon: str) -> pl.DataFrame:
     return warehouse.read(f"SELECT * FROM training.vw_zl_{horizon}_flat ORDER BY data_date")
 
 
@@ -102,8 +102,8 @@ def sessions(real_data) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def real_warehouse(sessions: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> DuckDBWarehouse:
-    store = new_warehouse(tmp_path_factory.mktemp("real"))
+def real_warehouse(sessions: pl.DataFrame, new_place: Callable[[], Place]) -> Warehouse:
+    store = with_views(new_place())
     store.merge(MATRIX, build_matrix(sessions, MATRIX_SCHEMA, NOW))
     return store
 
@@ -112,7 +112,7 @@ def real_warehouse(sessions: pl.DataFrame, tmp_path_factory: pytest.TempPathFact
 class TestRealHistory:
     @pytest.mark.parametrize("horizon", HORIZONS)
     def test_every_column_is_that_of_the_oracle(
-        self, real_warehouse: DuckDBWarehouse, sessions: pl.DataFrame, horizon: str
+        self, real_warehouse: Warehouse, sessions: pl.DataFrame, horizon: str
     ) -> None:
         got = view(real_warehouse, horizon)
         columns = ["trade_date", "session_number", "is_suspect", "close"]
@@ -127,7 +127,7 @@ class TestRealHistory:
         # TA-Lib and the matrix smooth in another order of operations: 100 points to 1e-12 relative.
         np.testing.assert_allclose(got["rsi_14"].fill_null(np.nan), expected["rsi_14"], rtol=EXACT * 10, atol=0)
 
-    def test_the_horizons_have_enough_targets(self, real_warehouse: DuckDBWarehouse) -> None:
+    def test_the_horizons_have_enough_targets(self, real_warehouse: Warehouse) -> None:
         labelled = {h: view(real_warehouse, h)[f"target_{h}"].count() for h in HORIZONS}
         # One is lost for each session ahead of the last one, and one for each of the vendor's three outages.
         assert labelled == {h: 3_834 - s.sessions - 3 for h, s in HORIZONS.items()}
@@ -145,17 +145,22 @@ def made(missing: set[int], suspect: set[int], count: int, first: date = date(20
     return build_sessions(bars.clear(), bars.with_columns(built_from=pl.lit("1d"))).sessions
 
 
-def stored(warehouse: DuckDBWarehouse, sessions: pl.DataFrame) -> pl.DataFrame:
+def stored(warehouse: Warehouse, sessions: pl.DataFrame) -> pl.DataFrame:
     warehouse.delete(MATRIX, "TRUE", {})
     warehouse.merge(MATRIX, build_matrix(sessions, MATRIX_SCHEMA, NOW, symbols=("ZL", "ZS")))
     return sessions
 
 
-@given(missing=st.sets(st.integers(0, 39), max_size=12))
-@settings(max_examples=10, deadline=None)
-def test_a_target_is_missing_exactly_where_the_session_of_its_outcome_is(
-    warehouse: DuckDBWarehouse, missing: set[int]
-) -> None:
+def test_a_target_is_missing_exactly_where_the_session_of_its_outcome_is(warehouse: Warehouse, engine: str) -> None:
+    @settings(max_examples=examples(engine, 10), deadline=None)
+    @given(missing=st.sets(st.integers(0, 39), max_size=12))
+    def check(missing: set[int]) -> None:
+        assert_targets_of_known_outcomes(warehouse, missing)
+
+    check()
+
+
+def assert_targets_of_known_outcomes(warehouse: Warehouse, missing: set[int]) -> None:
     stored(warehouse, made(missing, set(), 40))
     days = grain_sessions(date(2014, 6, 2), 40)
     there = [n for n in range(40) if n not in missing]
@@ -167,7 +172,7 @@ def test_a_target_is_missing_exactly_where_the_session_of_its_outcome_is(
     assert got["target_1w"].to_list() == [None if e is None else pytest.approx(e, abs=EXACT) for e in expected]
 
 
-def test_over_the_outage_of_june_2014_no_neighbour_stands_in(warehouse: DuckDBWarehouse) -> None:
+def test_over_the_outage_of_june_2014_no_neighbour_stands_in(warehouse: Warehouse) -> None:
     days = grain_sessions(date(2014, 6, 2), 40)
     outage = days.index(date(2014, 6, 11))
     stored(warehouse, made({outage}, set(), 40))
@@ -178,7 +183,7 @@ def test_over_the_outage_of_june_2014_no_neighbour_stands_in(warehouse: DuckDBWa
     assert got.head(30)["target_1w"].null_count() == 1
 
 
-def test_a_suspect_session_is_neither_learned_from_nor_an_outcome(warehouse: DuckDBWarehouse) -> None:
+def test_a_suspect_session_is_neither_learned_from_nor_an_outcome(warehouse: Warehouse) -> None:
     stored(warehouse, made(set(), {80}, 120))
     got = view(warehouse, "1w")
     assert got["is_usable"].not_().arg_true().to_list() == [75, 80]
@@ -186,13 +191,13 @@ def test_a_suspect_session_is_neither_learned_from_nor_an_outcome(warehouse: Duc
     assert set(got[[74, 76, 79, 81]]["split"]) == {"train"}
 
 
-def test_rows_before_the_63rd_session_are_purged(warehouse: DuckDBWarehouse) -> None:
+def test_rows_before_the_63rd_session_are_purged(warehouse: Warehouse) -> None:
     stored(warehouse, made(set(), set(), 120))
     split = view(warehouse, "1w")["split"].to_list()
     assert split == ["purged"] * 62 + ["train"] * (120 - 62 - 5) + ["purged"] * 5
 
 
-def test_no_train_rows_outcome_lies_in_the_test_period(warehouse: DuckDBWarehouse) -> None:
+def test_no_train_rows_outcome_lies_in_the_test_period(warehouse: Warehouse) -> None:
     sessions = stored(warehouse, made(set(), set(), 150, date(2022, 7, 1)))
     first_test = sessions["trade_date"].search_sorted(TEST_START)
     for horizon, h in (("1w", 5), ("1m", 21)):
@@ -201,7 +206,7 @@ def test_no_train_rows_outcome_lies_in_the_test_period(warehouse: DuckDBWarehous
         assert split == expected
 
 
-def test_other_symbols_are_not_rows_of_the_view(warehouse: DuckDBWarehouse) -> None:
+def test_other_symbols_are_not_rows_of_the_view(warehouse: Warehouse) -> None:
     sessions = made(set(), set(), 30)
     stored(warehouse, pl.concat([sessions, sessions.with_columns(symbol=pl.lit("ZS"), close=pl.col("close") * 20)]))
     got = view(warehouse, "1w")
@@ -229,7 +234,7 @@ def forecast(as_of: date, horizon: str, *, model: str, champion: bool, version: 
     }
 
 
-def test_the_latest_view_is_the_newest_champion_of_its_horizon_alone(warehouse: DuckDBWarehouse) -> None:
+def test_the_latest_view_is_the_newest_champion_of_its_horizon_alone(warehouse: Warehouse) -> None:
     warehouse.delete("predictions.zl_forecasts", "TRUE", {})
     older, newer = date(2025, 8, 28), date(2025, 8, 29)
     rows = [

@@ -1,7 +1,6 @@
 """The feature matrix, and what merging it changes."""
 
 from datetime import date, datetime, timedelta
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -11,12 +10,10 @@ from zl_assets.core.features.technical import with_technical
 from zl_assets.core.regimes import regime_on
 from zl_assets.core.sessions import build_sessions
 from zl_assets.errors import RegimeError
-from zl_assets.warehouse.base import MergeResult
+from zl_assets.warehouse.base import MergeResult, Warehouse
 from zl_assets.warehouse.contracts import contract
-from zl_assets.warehouse.duckdb_engine import DuckDBWarehouse
 from zl_assets_tests.made_bars import accepted, calm_days
 from zl_assets_tests.real_bars import MATRIX_SCHEMA, NOW, RealZl, real_zl
-from zl_assets_tests.stores import empty_warehouse
 
 MATRIX = "features.daily_ml_matrix"
 
@@ -79,22 +76,17 @@ def test_a_session_outside_every_regime_is_an_error() -> None:
         stamped(made_sessions(date(2009, 12, 28), 6))
 
 
-@pytest.fixture
-def warehouse(tmp_path: Path) -> DuckDBWarehouse:
-    return empty_warehouse(tmp_path / "zl.duckdb")
-
-
 @pytest.fixture(scope="module")
 def zl(real_data) -> RealZl:
     return real_zl(real_data)
 
 
-def stamps(warehouse: DuckDBWarehouse) -> dict[date, datetime]:
+def stamps(warehouse: Warehouse) -> dict[date, datetime]:
     return dict(warehouse.read(f"SELECT data_date, ingestion_ts FROM {MATRIX}").iter_rows())
 
 
 @pytest.mark.realdata
-def test_a_slice_of_2015_first_and_the_full_history_after_it(warehouse: DuckDBWarehouse, zl: RealZl) -> None:
+def test_a_slice_of_2015_first_and_the_full_history_after_it(warehouse: Warehouse, zl: RealZl) -> None:
     in_2015 = zl.daily.filter(pl.col("ts_event").dt.year() == 2015).head(100)
     first = stamped(sessions_of_bars(in_2015))
     assert warehouse.merge(MATRIX, first) == MergeResult(100, 0, 0)
@@ -108,7 +100,7 @@ def test_a_slice_of_2015_first_and_the_full_history_after_it(warehouse: DuckDBWa
 
 @pytest.mark.realdata
 def test_a_second_run_changes_nothing_and_a_changed_value_rewrites_its_row_alone(
-    warehouse: DuckDBWarehouse, zl: RealZl
+    warehouse: Warehouse, zl: RealZl
 ) -> None:
     sessions = zl.from_hourly.sessions
     warehouse.merge(MATRIX, stamped(sessions))
@@ -126,7 +118,7 @@ def test_a_second_run_changes_nothing_and_a_changed_value_rewrites_its_row_alone
 
 
 @pytest.mark.realdata
-def test_a_new_session_adds_one_row_and_leaves_the_others(warehouse: DuckDBWarehouse, zl: RealZl) -> None:
+def test_a_new_session_adds_one_row_and_leaves_the_others(warehouse: Warehouse, zl: RealZl) -> None:
     sessions = zl.from_daily.sessions
     warehouse.merge(MATRIX, stamped(sessions.head(3_833)))
     assert warehouse.merge(MATRIX, stamped(sessions, NOW + timedelta(days=1))) == MergeResult(1, 0, 3_833)
