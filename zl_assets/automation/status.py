@@ -13,7 +13,7 @@ from zl_assets.core.horizons import HORIZONS
 from zl_assets.errors import QueryRefused
 from zl_assets.settings import Settings
 from zl_assets.warehouse.base import Warehouse
-from zl_assets.warehouse.contracts import FOREIGN_DATASETS, OUR_DATASETS
+from zl_assets.warehouse.contracts import FOREIGN_DATASETS, LEGACY_DATASETS, OUR_DATASETS
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -119,5 +119,6 @@ def _datasets(present: list[str], filled: set[str]) -> list[dict[str, Any]]:
     """
     states = {d: "present" if d in filled else "empty" if d in present else "absent" for d in OUR_DATASETS}
     states |= {d: f"{'present' if d in present else 'absent'}, belongs to others" for d in FOREIGN_DATASETS}
+    states |= {d: "present, for legacy names" for d in LEGACY_DATASETS if d in present}
     states |= {d: "present, unknown, left alone" for d in present if d not in states}
     return [{"name": f"dataset {d}", "state": s, "in_use": d in OUR_DATASETS} for d, s in states.items()]

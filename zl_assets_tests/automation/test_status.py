@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from zl_assets.warehouse.contracts import FOREIGN_DATASETS, OUR_DATASETS
+from zl_assets.warehouse.contracts import FOREIGN_DATASETS, LEGACY_DATASETS, OUR_DATASETS
 from zl_assets_tests.stores import Place
 from zl_assets_tests.warehouse.fault_proxy import Proxy
 from zl_assets_tests.warehouse.rows import CALENDAR, calendar
@@ -24,15 +24,17 @@ def states(place: Place) -> dict[str, str]:
 def test_datasets_of_others_are_told_and_left_as_they_are(place: Place) -> None:
     place.make_dataset(PRESENT)
     place.make_dataset("somebodys")
+    place.make_dataset(LEGACY_DATASETS[0])
     place.warehouse.ensure()
     assert states(place) == {
         **dict.fromkeys(OUR_DATASETS, "present"),
         "monitoring": "empty",
         PRESENT: "present, belongs to others",
         ABSENT: "absent, belongs to others",
+        LEGACY_DATASETS[0]: "present, for legacy names",
         "somebodys": "present, unknown, left alone",
     }
-    for dataset in (PRESENT, "somebodys"):
+    for dataset in (PRESENT, LEGACY_DATASETS[0], "somebodys"):
         assert place.rows(f"SELECT * FROM {dataset}.kept") == [{"n": 1}]
 
 

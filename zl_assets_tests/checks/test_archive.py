@@ -1,7 +1,6 @@
 """The check of the shim views' grace: silent without shims, a warning from day 23, an error from day 31."""
 
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 import dagster as dg
 import polars as pl
@@ -9,10 +8,9 @@ import pytest
 
 from zl_assets.checks import archive as checks
 from zl_assets.checks.archive import evaluate_within_grace, shim_checks
+from zl_assets.warehouse.base import Warehouse
 from zl_assets.warehouse.contracts import contract
-from zl_assets.warehouse.duckdb_engine import DuckDBWarehouse
 from zl_assets.warehouse.shims import SHIMS, create_shims, drop_shims
-from zl_assets_tests.stores import empty_warehouse
 
 NAME = "models_v4.production_training_data_{}"
 CREATED = date(2026, 1, 2)
@@ -57,20 +55,21 @@ def test_the_worst_shim_decides_and_comes_first() -> None:
     assert verdict.offenders["days_left"].to_list() == [-1, 5, 7]
 
 
-def results(path: Path, monkeypatch: pytest.MonkeyPatch, day: int) -> list[dg.AssetCheckResult]:
+def results(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, day: int) -> list[dg.AssetCheckResult]:
     moment = datetime(2026, 1, 2, 0, 5, tzinfo=UTC) + timedelta(days=day)
     monkeypatch.setattr(checks, "utc_now", lambda: moment)
-    return list(shim_checks(warehouse=DuckDBWarehouse(path)))
+    return list(shim_checks(warehouse=warehouse))
 
 
-def test_the_check_reads_what_is_stored_and_counts_days_in_utc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = empty_warehouse(tmp_path / "zl.duckdb")
-    assert results(store.path, monkeypatch, 0) == []
-    create_shims(store, [], datetime(2026, 1, 2, 23, 59, tzinfo=UTC))
-    found = {day: results(store.path, monkeypatch, day)[0] for day in (0, 22, 23, 30, 31)}
+def test_the_check_reads_what_is_stored_and_counts_days_in_utc(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert results(warehouse, monkeypatch, 0) == []
+    create_shims(warehouse, [], datetime(2026, 1, 2, 23, 59, tzinfo=UTC))
+    found = {day: results(warehouse, monkeypatch, day)[0] for day in (0, 22, 23, 30, 31)}
     assert {d: r.passed for d, r in found.items()} == {0: True, 22: True, 23: False, 30: False, 31: False}
     assert {d: r.severity.value for d, r in found.items() if not r.passed} == {23: "WARN", 30: "WARN", 31: "ERROR"}
     assert "over = 5" in str(found[31].description)
     assert NAME.format("1m") in str(found[23].description)
-    drop_shims(store, [], date(2026, 2, 2))
-    assert results(store.path, monkeypatch, 31) == []
+    drop_shims(warehouse, [], date(2026, 2, 2))
+    assert results(warehouse, monkeypatch, 31) == []

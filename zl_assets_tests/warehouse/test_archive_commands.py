@@ -15,7 +15,7 @@ from zl_assets.settings import Settings
 from zl_assets.warehouse.bigquery import BigQueryWarehouse
 from zl_assets.warehouse.shims import RENAMED, create_shims
 from zl_assets_tests.command import zl
-from zl_assets_tests.stores import empty_warehouse, in_new_project
+from zl_assets_tests.stores import Place, in_new_project
 from zl_assets_tests.vendor_files import Row, write
 from zl_assets_tests.warehouse.rows import calendar, rows_of
 
@@ -31,30 +31,44 @@ def count(home: Path, table: str) -> int:
     return zl("query", f"SELECT COUNT(*) AS n FROM {table}", "--home", home, "--format", "json").json[0]["n"]
 
 
+def count_in(place: Place, table: str) -> int:
+    [row] = place.rows(f"SELECT COUNT(*) AS n FROM {table}")
+    return row["n"]
+
+
+@pytest.fixture
+def made_place(place: Place) -> Place:
+    """A home with three rows of one table, and of a simulated market."""
+    return filled(place)
+
+
 @pytest.fixture
 def made_home(tmp_path: Path) -> Path:
-    """A home with three rows of one table, and of a simulated market."""
-    store = empty_warehouse(tmp_path / "home" / "warehouse.duckdb")
-    store.merge(CALENDAR, calendar({0: 1, 1: 2, 2: 3}))
-    store.merge(BARS, rows_of(BARS, 2).with_columns(source=pl.lit("simulated")))
-    return tmp_path / "home"
+    """The same on the embedded engine alone: what is refused is refused before an engine is asked."""
+    return filled(Place(tmp_path / "home", {}).with_tables()).home
+
+
+def filled(place: Place) -> Place:
+    place.warehouse.merge(CALENDAR, calendar({0: 1, 1: 2, 2: 3}))
+    place.warehouse.merge(BARS, rows_of(BARS, 2).with_columns(source=pl.lit("simulated")))
+    return place
 
 
 class TestArchiveAndRestore:
-    def test_there_and_back(self, made_home: Path) -> None:
-        done = zl("archive", CALENDAR, "--home", made_home, "--json")
+    def test_there_and_back(self, made_place: Place) -> None:
+        done = made_place.zl("archive", CALENDAR, "--json")
         assert (done.code, len(done.json)) == (0, 1)
         [made] = done.json
         checksum = made.pop("checksum")
         assert len(checksum) == 16
         assert made == {"table": CALENDAR, "snapshot": snapshot_of(CALENDAR), "rows": 3, "simulated": False}
-        refused = zl("restore", CALENDAR, "--home", made_home)
+        refused = made_place.zl("restore", CALENDAR)
         assert (refused.code, refused.out) == (2, "")
         assert "holds 3 rows" in refused.error
-        back = zl("restore", CALENDAR, "--home", made_home, "--replace", "--json")
+        back = made_place.zl("restore", CALENDAR, "--replace", "--json")
         assert (back.code, back.json[0]["rows"], back.json[0]["checksum"]) == (0, 3, checksum)
         today = f"{datetime.now(UTC):%Y-%m-%d}"
-        assert zl("restore", CALENDAR, "--date", today, "--home", made_home, "--replace").code == 0
+        assert made_place.zl("restore", CALENDAR, "--date", today, "--replace").code == 0
 
     def test_the_same_day_twice_needs_replace(self, made_home: Path) -> None:
         assert zl("archive", CALENDAR, "--home", made_home).code == 0
@@ -117,19 +131,19 @@ class TestArchiveAndRestore:
 
 
 class TestShims:
-    def test_create_list_and_drop(self, made_home: Path) -> None:
-        assert zl("shims", "--home", made_home, "--json").json == []
-        assert "shims: none" in zl("shims", "--home", made_home).out
-        made = zl("shims", "create", LEGACY, "--home", made_home)
+    def test_create_list_and_drop(self, made_place: Place) -> None:
+        assert made_place.zl("shims", "--json").json == []
+        assert "shims: none" in made_place.zl("shims").out
+        made = made_place.zl("shims", "create", LEGACY)
         assert made.code == 0
         assert LEGACY in made.out
-        [listed] = zl("shims", "--home", made_home, "--json").json
+        [listed] = made_place.zl("shims", "--json").json
         assert (listed["legacy_name"], listed["target"], listed["days_left"]) == (LEGACY, TARGET, 30)
         assert (listed["state"], listed["view"]) == ("in grace", "present")
-        assert count(made_home, LEGACY) == 0
-        assert len(zl("shims", "create", "--home", made_home, "--json").json) == len(RENAMED)
-        assert len(zl("shims", "drop", "--home", made_home, "--json").json) == len(RENAMED)
-        assert zl("shims", "list", "--home", made_home, "--json").json == []
+        assert count_in(made_place, LEGACY) == 0
+        assert len(made_place.zl("shims", "create", "--json").json) == len(RENAMED)
+        assert len(made_place.zl("shims", "drop", "--json").json) == len(RENAMED)
+        assert made_place.zl("shims", "list", "--json").json == []
 
     def test_a_run_tells_what_is_over_and_goes_on_and_a_dropped_shim_is_forgotten(
         self, home: Path, tmp_path: Path, zl_rows: list[Row]
@@ -164,34 +178,34 @@ class TestShims:
 
 
 class TestAsset:
-    def test_it_archives_what_the_configuration_names(self, made_home: Path) -> None:
+    def test_it_archives_what_the_configuration_names(self, made_place: Place) -> None:
         config = {"ops": {"archive__legacy_snapshots": {"config": {"tables": [CALENDAR, BARS]}}}}
-        ended = self.materialised(made_home, config)
+        ended = self.materialised(made_place.settings, config)
         assert ended.success
         [made] = ended.asset_materializations_for_node("archive__legacy_snapshots")
         assert made.metadata["dagster/row_count"].value == 5
         assert made.metadata["simulated"].value is True
         assert snapshot_of(CALENDAR) in str(made.metadata["snapshots"].value)
-        assert count(made_home, snapshot_of(CALENDAR)) == 3
+        assert count_in(made_place, snapshot_of(CALENDAR)) == 3
 
     def test_without_a_table_it_makes_and_reports_nothing(self, made_home: Path) -> None:
-        ended = self.materialised(made_home, {})
+        ended = self.materialised(Settings(home=made_home), {})
         assert ended.success
         assert ended.asset_materializations_for_node("archive__legacy_snapshots") == []
 
     def test_it_refuses_what_the_command_refuses(self, made_home: Path) -> None:
         assert zl("archive", CALENDAR, "--home", made_home).code == 0
         config = {"ops": {"archive__legacy_snapshots": {"config": {"tables": [CALENDAR]}}}}
-        ended = self.materialised(made_home, config)
+        ended = self.materialised(Settings(home=made_home), config)
         assert not ended.success
         failure = ended.failure_data_for_node("archive__legacy_snapshots")
         assert failure is not None
         assert "archived on that day already" in str(failure.error)
         config["ops"]["archive__legacy_snapshots"]["config"]["replace"] = True  # pyright: ignore[reportArgumentType]
-        assert self.materialised(made_home, config).success
+        assert self.materialised(Settings(home=made_home), config).success
 
-    def materialised(self, home: Path, config: dict) -> dg.ExecuteInProcessResult:
-        resources = build_definitions(Settings(home=home)).resources
+    def materialised(self, settings: Settings, config: dict) -> dg.ExecuteInProcessResult:
+        resources = build_definitions(settings).resources
         with dg.DagsterInstance.ephemeral() as instance:
             return dg.materialize(
                 [legacy_snapshots],
