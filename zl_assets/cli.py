@@ -7,6 +7,7 @@ interrupted.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import logging
 import math
@@ -83,6 +84,9 @@ def run(
     """Run the whole graph: bars, sessions, features, models, forecasts."""
     from zl_assets.automation.runner import run_graph
 
+    # Looking for cycles among all that the libraries made on import would cost a twentieth of the run.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
     corrections = accept_corrections or None
     settings = _settings(home=home, data=data, warehouse=warehouse, accept_corrections=corrections)
     codes = [h for h in HORIZONS if not horizon or h in horizon]

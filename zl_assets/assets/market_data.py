@@ -33,7 +33,7 @@ def vendor_bars(
     now = utc_now()
     stored = StoredBars(warehouse)
     real = stored.has_real_bars()
-    delivery = bar_source.deliver(stored.newest(), context.log.info, has_real_bars=real)
+    delivery = bar_source.deliver(stored.newest, context.log.info, has_real_bars=real)
     outcome = stored.store(
         rules.sort_out(delivery.bars, now) if delivery else None,
         now,

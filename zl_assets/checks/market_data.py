@@ -159,15 +159,17 @@ ORDER BY q.quarantine_id
 )
 def vendor_bars_checks(warehouse: dg.ResourceParam[Warehouse]):
     """Check the bars and the quarantine."""
-    yield from evaluated(
-        BARS_1D,
-        BARS_1D_CHECKS,
-        warehouse.read(f"SELECT symbol, bar_date, open, high, low, close, {', '.join(_LINEAGE)} FROM {BARS_1D}"),
+    prices, lineage = "open, high, low, close", ", ".join(_LINEAGE)
+    read = warehouse.read_all(
+        {
+            BARS_1D: f"SELECT symbol, bar_date, {prices}, {lineage} FROM {BARS_1D}",
+            BARS_1H: f"SELECT symbol, ts_event, {lineage} FROM {BARS_1H}",
+            QUARANTINE: _REJECTED_AND_NOT_REPLACED,
+        }
     )
-    hours = warehouse.read(f"SELECT symbol, ts_event, {', '.join(_LINEAGE)} FROM {BARS_1H}")
-    yield from evaluated(BARS_1H, BARS_1H_CHECKS, hours)
-    rejected = warehouse.read(_REJECTED_AND_NOT_REPLACED)
-    yield from evaluated(QUARANTINE, QUARANTINE_CHECKS, rejected)
+    yield from evaluated(BARS_1D, BARS_1D_CHECKS, read[BARS_1D])
+    yield from evaluated(BARS_1H, BARS_1H_CHECKS, read[BARS_1H])
+    yield from evaluated(QUARANTINE, QUARANTINE_CHECKS, read[QUARANTINE])
 
 
 @dg.multi_asset_check(name="futures_sessions_1d_checks", specs=specs(SESSIONS, SESSIONS_CHECKS))

@@ -60,5 +60,6 @@ CALENDAR_CHECKS = (Check("whole", "Every day from 1990-01-01 exactly once", eval
 @dg.multi_asset_check(name="regime_checks", specs=specs(WEIGHTS, WEIGHTS_CHECKS) + specs(CALENDAR, CALENDAR_CHECKS))
 def regime_checks(warehouse: dg.ResourceParam[Warehouse]):
     """Check the regimes."""
-    yield from evaluated(WEIGHTS, WEIGHTS_CHECKS, warehouse.read(f"SELECT * FROM {WEIGHTS}"))
-    yield from evaluated(CALENDAR, CALENDAR_CHECKS, warehouse.read(f"SELECT * FROM {CALENDAR}"))
+    read = warehouse.read_all({table: f"SELECT * FROM {table}" for table in (WEIGHTS, CALENDAR)})
+    yield from evaluated(WEIGHTS, WEIGHTS_CHECKS, read[WEIGHTS])
+    yield from evaluated(CALENDAR, CALENDAR_CHECKS, read[CALENDAR])

@@ -111,14 +111,18 @@ TABLE_CHECKS = (Check("equals_view", "The frozen table holds the view's rows", e
 def vw_zl_flat_checks(context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]):
     """Check the view of the partition's horizon."""
     horizon = context.partition_key
-    view = warehouse.read(f"SELECT * FROM {view_name(horizon)} ORDER BY data_date")
-    sessions = warehouse.read(f"SELECT symbol, session_number, close FROM {SESSIONS} WHERE symbol = 'ZL'")
-    yield from evaluated(VIEW, VIEW_CHECKS, view, sessions, horizon)
+    read = warehouse.read_all(
+        {
+            "view": f"SELECT * FROM {view_name(horizon)} ORDER BY data_date",
+            "sessions": f"SELECT symbol, session_number, close FROM {SESSIONS} WHERE symbol = 'ZL'",
+        }
+    )
+    yield from evaluated(VIEW, VIEW_CHECKS, read["view"], read["sessions"], horizon)
 
 
 @dg.multi_asset_check(name="zl_training_checks", specs=specs(TABLE, TABLE_CHECKS, HORIZON_PARTITIONS))
 def zl_training_checks(context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]):
     """Check the frozen table of the partition's horizon."""
     horizon = context.partition_key
-    frozen = warehouse.read(f"SELECT * FROM {table_name(horizon)}")
-    yield from evaluated(TABLE, TABLE_CHECKS, frozen, warehouse.read(f"SELECT * FROM {view_name(horizon)}"))
+    both = {"frozen": f"SELECT * FROM {table_name(horizon)}", "view": f"SELECT * FROM {view_name(horizon)}"}
+    yield from evaluated(TABLE, TABLE_CHECKS, *warehouse.read_all(both).values())

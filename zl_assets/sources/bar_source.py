@@ -70,12 +70,12 @@ class BarSource:
         return "stored" if has_real_bars else "simulated"
 
     def deliver(
-        self, newest: Mapping[Schema, date], on_progress: Progress, *, has_real_bars: bool
+        self, newest: Callable[[], Mapping[Schema, date]], on_progress: Progress, *, has_real_bars: bool
     ) -> VendorDelivery | None:
         """Bars that may be new.
 
         Args:
-            newest: UTC day of the newest stored bar of each kind; a download starts after it.
+            newest: gives the UTC day of the newest stored bar of each kind; a download starts after it.
             on_progress: told what is being read.
             has_real_bars: whether bars of the vendor are stored.
 
@@ -96,7 +96,7 @@ class BarSource:
             refuse_days_without_regime(delivery.bars)
             return delivery
         if kind == "databento":
-            return self._downloaded(newest, on_progress)
+            return self._downloaded(newest(), on_progress)
         return read_directory(self._simulated(on_progress), on_progress)
 
     def _downloaded(self, newest: Mapping[Schema, date], on_progress: Progress) -> VendorDelivery | None:

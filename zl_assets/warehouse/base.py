@@ -5,7 +5,7 @@ SQL is BigQuery's dialect on every engine; values are bound, names come from the
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Protocol
@@ -100,6 +100,10 @@ class Warehouse(Protocol):
 
     def read(self, sql: str, params: dict[str, Value] | None = None) -> pl.DataFrame:
         """Rows of one SELECT; parameters are written ``@name``."""
+        ...
+
+    def read_all(self, queries: Mapping[str, str]) -> dict[str, pl.DataFrame]:
+        """Rows of several SELECTs, by name; on the embedded engine all from one state of the tables."""
         ...
 
     def stream(self, sql: str, params: dict[str, Value] | None = None) -> Generator[pl.DataFrame, None, None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import uuid
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -188,6 +188,10 @@ class BigQueryWarehouse:
     def read(self, sql: str, params: dict[str, Value] | None = None) -> pl.DataFrame:
         """Rows of one SELECT; parameters are written ``@name``."""
         return self._rows(self.jobs.read(sql, params))
+
+    def read_all(self, queries: Mapping[str, str]) -> dict[str, pl.DataFrame]:
+        """Rows of several SELECTs, by name, one after the other."""
+        return {name: self.read(sql) for name, sql in queries.items()}
 
     def stream(self, sql: str, params: dict[str, Value] | None = None) -> Generator[pl.DataFrame, None, None]:
         """Rows of one SELECT in frames of bounded size, one for each page of the answer."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,6 +139,16 @@ class DuckDBWarehouse:
         with self._answer(sql, params) as answer:
             return answer.pl()
 
+    def read_all(self, queries: Mapping[str, str]) -> dict[str, pl.DataFrame]:
+        """Rows of several SELECTs, by name, all from one state of the tables."""
+        found: dict[str, pl.DataFrame] = {}
+        with self._reader() as connection:
+            connection.begin()
+            for name, sql in queries.items():
+                with _refusals(sql):
+                    found[name] = connection.execute(to_duckdb(sql)).pl()
+        return found
+
     def stream(self, sql: str, params: dict[str, Value] | None = None) -> Generator[pl.DataFrame, None, None]:
         """Rows of one SELECT in frames of bounded size; until the last one, or its closing, nobody can write."""
         import polars as pl
@@ -157,26 +167,17 @@ class DuckDBWarehouse:
     def _answer(
         self, sql: str, params: dict[str, Value] | None, *, bounded: bool = False
     ) -> Iterator[duckdb.DuckDBPyConnection]:
-        import duckdb
+        with self._reader() as connection, _refusals(sql):
+            if bounded:
+                _bound_memory(connection, to_duckdb(sql), params)
+            yield connection.execute(to_duckdb(sql), params or None)
 
+    @contextmanager
+    def _reader(self) -> Iterator[duckdb.DuckDBPyConnection]:
         with self._connection(read_only=True) as connection:
             connection.execute("SET enable_external_access = false")
             connection.execute("SET python_enable_replacements = false")
-            try:
-                if bounded:
-                    _bound_memory(connection, to_duckdb(sql), params)
-                yield connection.execute(to_duckdb(sql), params or None)
-            except (duckdb.CatalogException, duckdb.BinderException, duckdb.ParserException) as error:
-                raise QueryRefused(
-                    str(error).splitlines()[0], where=sql, action="zl status lists the tables"
-                ) from error
-            except (
-                duckdb.PermissionException,
-                duckdb.ProgrammingError,
-                duckdb.DataError,
-                duckdb.NotSupportedError,
-            ) as error:
-                raise QueryRefused(str(error).splitlines()[0], where=sql, action="query stored tables only") from error
+            yield connection
 
     def row_count(self, table: str) -> int:
         """Rows of a table or view."""
@@ -301,6 +302,24 @@ class DuckDBWarehouse:
                 action="check the disk and the file; it was not changed",
             )
         return error
+
+
+@contextmanager
+def _refusals(sql: str) -> Iterator[None]:
+    """What is wrong with a SELECT as an error that says what to do."""
+    import duckdb
+
+    try:
+        yield
+    except (duckdb.CatalogException, duckdb.BinderException, duckdb.ParserException) as error:
+        raise QueryRefused(str(error).splitlines()[0], where=sql, action="zl status lists the tables") from error
+    except (
+        duckdb.PermissionException,
+        duckdb.ProgrammingError,
+        duckdb.DataError,
+        duckdb.NotSupportedError,
+    ) as error:
+        raise QueryRefused(str(error).splitlines()[0], where=sql, action="query stored tables only") from error
 
 
 _LIST_TABLES = """

@@ -159,7 +159,7 @@ class TestShims:
             zl("shims", "drop", "--home", home)
             create_shims(build_warehouse(settings), [LEGACY], datetime.now(UTC) - timedelta(days=days))
 
-        assert results() == [], "the run of the fixture had no shim to speak of"
+        assert [p for p, _ in results()] == [True], "the run of the fixture had no shim"
         create(31)
         ended = zl("run", "--home", home, "--data", data, "--horizon", "1w")
         assert ended.code == 0, ended.err
@@ -174,7 +174,7 @@ class TestShims:
             assert [p for p, _ in results()] == [passed]
         zl("shims", "drop", "--home", home)
         run_graph(settings, [], print)
-        assert results() == []
+        assert [p for p, _ in results()] == [True]
 
 
 class TestAsset:
