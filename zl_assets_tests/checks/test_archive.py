@@ -73,4 +73,4 @@ def test_the_check_reads_what_is_stored_and_counts_days_in_utc(
     assert "over = 5" in str(found[31].description)
     assert NAME.format("1m") in str(found[23].description)
     drop_shims(warehouse, [], date(2026, 2, 2))
-    assert results(warehouse, monkeypatch, 31) == []
+    assert all(r.passed for r in results(warehouse, monkeypatch, 31))
