@@ -8,6 +8,8 @@ import json
 import re
 import socket
 import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -115,6 +117,26 @@ class Proxy:
     def statements(self) -> list[str]:
         """The SQL of the jobs that were started, dry runs left out."""
         return [r.sql for r in self.requests if r.sql and not r.job.get("dryRun")]
+
+
+def kill_at(proxy: Proxy, pattern: str, script: str, *arguments: str) -> None:
+    """Run a script and kill it (SIGKILL) when it sends the statement that matches; that one is never passed on."""
+    reached, release = threading.Event(), threading.Event()
+
+    def hold(request: Request) -> None:
+        if starts_query(pattern)(request):
+            reached.set()
+            release.wait(30)
+
+    proxy.hold = hold
+    proxy.fail(starts_query(pattern), RESET)
+    process = subprocess.Popen([sys.executable, "-c", script, *arguments])
+    try:
+        assert reached.wait(60)
+    finally:
+        process.kill()
+        process.wait()
+        release.set()
 
 
 def starts_query(pattern: str) -> Callable[[Request], bool]:

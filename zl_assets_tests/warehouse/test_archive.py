@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import threading
 from datetime import date, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +22,7 @@ from zl_assets.warehouse.contracts import FOREIGN_DATASETS, LEGACY_DATASETS, con
 from zl_assets.warehouse.duckdb_engine import DuckDBWarehouse
 from zl_assets.warehouse.restore import restore
 from zl_assets_tests.stores import empty_warehouse
-from zl_assets_tests.warehouse.fault_proxy import RESET, Answer, Proxy, Request, error, starts_query
+from zl_assets_tests.warehouse.fault_proxy import RESET, Answer, Proxy, error, kill_at, starts_query
 from zl_assets_tests.warehouse.rows import EVENING, calendar, rows_of
 
 CALENDAR, MATRIX, SESSIONS = "training.regime_calendar", "features.daily_ml_matrix", "market_data.futures_sessions_1d"
@@ -425,22 +424,7 @@ class TestBigQuery:
     def test_a_process_killed_before_the_one_statement_leaves_no_snapshot(
         self, filled: BigQueryWarehouse, proxy: Proxy
     ) -> None:
-        reached, release = threading.Event(), threading.Event()
-
-        def hold(request: Request) -> None:
-            if starts_query("^CREATE TABLE")(request):
-                reached.set()
-                release.wait(30)
-
-        proxy.hold = hold
-        proxy.fail(starts_query("^CREATE TABLE"), RESET)
-        process = subprocess.Popen([sys.executable, "-c", KILLED_REMOTE, filled.jobs.project or "", proxy.address])
-        try:
-            assert reached.wait(60)
-        finally:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            release.set()
+        kill_at(proxy, "^CREATE TABLE", KILLED_REMOTE, filled.jobs.project or "", proxy.address)
         assert names(filled) == set()
         assert archived(filled, CALENDAR)[0].rows == 3
 

@@ -1,8 +1,6 @@
 """After every fault of BigQuery: a clear message or a retry that works, no row twice, none lost, no staging table."""
 
 import io
-import signal
-import subprocess
 import sys
 import threading
 import time
@@ -27,7 +25,7 @@ from zl_assets.warehouse.base import MergeResult
 from zl_assets.warehouse.bigquery import STAGING_PREFIX, BigQueryWarehouse
 from zl_assets.warehouse.bigquery_jobs import Jobs
 from zl_assets_tests.stores import in_new_project
-from zl_assets_tests.warehouse.fault_proxy import RESET, Answer, Proxy, Request, error, starts_query, touches
+from zl_assets_tests.warehouse.fault_proxy import RESET, Answer, Proxy, Request, error, kill_at, starts_query, touches
 from zl_assets_tests.warehouse.rows import EVENING, FIRST, MORNING, calendar
 
 pytestmark = pytest.mark.bigquery
@@ -198,23 +196,7 @@ store.merge("training.regime_calendar", calendar({1: 20, 2: 30}, EVENING))
 def test_a_process_killed_between_load_and_merge_leaves_the_table_and_an_expiring_staging_table(
     filled: BigQueryWarehouse, proxy: Proxy
 ) -> None:
-    reached, release = threading.Event(), threading.Event()
-
-    def hold(request: Request) -> None:
-        if starts_query("^MERGE")(request):
-            reached.set()
-            release.wait(30)
-
-    # The request that was held is never passed on: the process is gone before it.
-    proxy.hold = hold
-    proxy.fail(starts_query("^MERGE"), RESET)
-    process = subprocess.Popen([sys.executable, "-c", KILLED, filled.jobs.project or "", proxy.address])
-    try:
-        assert reached.wait(60)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        release.set()
+    kill_at(proxy, "^MERGE", KILLED, filled.jobs.project or "", proxy.address)
     assert weights(filled) == BEFORE
     assert len(staging_tables(filled)) == 1
     assert 0 < expiry(proxy) - time.time() < timedelta(days=1).total_seconds()
