@@ -6,22 +6,18 @@ interrupted.
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import json
 import logging
-import math
 import sys
-from collections.abc import Iterator
-from datetime import UTC, date, datetime, time
-from decimal import Decimal
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.errors import ConfigurationError, QueryRefused, ZlError
+from zl_assets.printing import SIMULATED, flat, print_archived, print_forecasts, print_json, print_rows, progress, say
 
 if TYPE_CHECKING:
     import polars as pl
@@ -42,8 +38,6 @@ HomeOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else there.")]
 
 
-_SIMULATED = "SIMULATED market"
-
 WarehouseOption = Annotated[
     Literal["duckdb", "bigquery"] | None,
     typer.Option("--warehouse", help="Where the tables are. Default: $ZL_WAREHOUSE, else duckdb."),
@@ -63,6 +57,16 @@ def _known(codes: list[str] | None) -> list[str]:
 def _known_or_all(code: str) -> str:
     """A horizon code from the command line, checked, or `all`."""
     return code if code == "all" else _known([code])[0]
+
+
+def _codes(horizon: str) -> list[str]:
+    """The horizons that a `HorizonOrAllOption` names."""
+    return list(HORIZONS) if horizon == "all" else [horizon]
+
+
+HorizonOrAllOption = Annotated[
+    str, typer.Option(help="Horizon to take.", metavar=f"{_CODES[:-1]}|all]", callback=_known_or_all)
+]
 
 
 @app.command()
@@ -90,19 +94,19 @@ def run(
     corrections = accept_corrections or None
     settings = _settings(home=home, data=data, warehouse=warehouse, accept_corrections=corrections)
     codes = [h for h in HORIZONS if not horizon or h in horizon]
-    with _progress(quiet=False) as report:
+    with progress(quiet=False) as report:
         outcome = run_graph(settings, codes, report)
     rows = _latest(settings, codes)
     for warning in outcome.warnings:
         word = "failed check" if warning.severity == "ERROR" else "warning"
         advice = f" -> {warning.action}" if warning.action else ""
-        _say(f"{word}: {warning.asset}: {warning.description}{advice}")
+        say(f"{word}: {warning.asset}: {warning.description}{advice}")
     if as_json:
         simulated = bool(rows["is_simulated"].any())
-        _print_json({"simulated": simulated, "seconds": round(outcome.seconds, 1), "forecasts": rows.to_dicts()})
+        print_json({"simulated": simulated, "seconds": round(outcome.seconds, 1), "forecasts": rows.to_dicts()})
     else:
-        _print_forecasts(rows)
-        _say(f"done in {outcome.seconds:.0f} s; results are in {settings.place}")
+        print_forecasts(rows)
+        say(f"done in {outcome.seconds:.0f} s; results are in {settings.place}")
 
 
 @app.command()
@@ -112,11 +116,11 @@ def status(home: HomeOption = None, warehouse: WarehouseOption = None, as_json: 
 
     found = collect_status(_settings(home=home, warehouse=warehouse))
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
-    _print_rows("tables (SIMULATED market)" if found["simulated"] else "tables", found["tables"])
-    _print_rows("checks", found["checks"])
-    _print_rows("sources", found["sources"])
+    print_rows("tables (SIMULATED market)" if found["simulated"] else "tables", found["tables"])
+    print_rows("checks", found["checks"])
+    print_rows("sources", found["sources"])
 
 
 @app.command()
@@ -136,22 +140,20 @@ def query(
     rows = _rows_of(store, sql)
     simulated = holds_simulated_bars(store)
     if output == "table":
-        _print_rows(_SIMULATED if simulated else "", rows.to_dicts(), columns=rows.columns)
+        print_rows(SIMULATED if simulated else "", rows.to_dicts(), columns=rows.columns)
         return
     if simulated:
-        _say(_SIMULATED)
+        say(SIMULATED)
     if output == "json":
-        _print_json(rows.to_dicts())
+        print_json(rows.to_dicts())
     else:
-        print(_flat(rows).write_csv(), end="")
+        print(flat(rows).write_csv(), end="")
 
 
 @app.command()
 def export(
     home: HomeOption = None,
-    horizon: Annotated[
-        str, typer.Option(help="Horizon to export.", metavar=f"{_CODES[:-1]}|all]", callback=_known_or_all)
-    ] = "all",
+    horizon: HorizonOrAllOption = "all",
     surface: Annotated[Literal["prod", "full"], typer.Option(help="Feature surface.")] = "prod",
     warehouse: WarehouseOption = None,
     output: Annotated[Literal["parquet", "csv"], typer.Option("--format", help="File format.")] = "parquet",
@@ -159,18 +161,17 @@ def export(
     """Write the training tables to files under the home's exports/."""
     from zl_assets.automation.export import export_training_tables
 
-    codes = list(HORIZONS) if horizon == "all" else [horizon]
-    with _progress(quiet=False) as report:
-        paths = export_training_tables(_settings(home=home, warehouse=warehouse), codes, surface, output, report)
+    with progress(quiet=False) as report:
+        paths = export_training_tables(
+            _settings(home=home, warehouse=warehouse), _codes(horizon), surface, output, report
+        )
     print("\n".join(map(str, paths)))
 
 
 @app.command()
 def upload(
     home: HomeOption = None,
-    horizon: Annotated[
-        str, typer.Option(help="Horizon to upload.", metavar=f"{_CODES[:-1]}|all]", callback=_known_or_all)
-    ] = "all",
+    horizon: HorizonOrAllOption = "all",
     warehouse: WarehouseOption = "bigquery",
     allow_simulated: Annotated[bool, typer.Option(help="Upload forecasts of a simulated market too.")] = False,
 ) -> None:
@@ -179,9 +180,8 @@ def upload(
     from zl_assets.build import build_warehouse
 
     settings = _settings(home=home, warehouse=warehouse)
-    codes = list(HORIZONS) if horizon == "all" else [horizon]
-    done = store(settings.home, build_warehouse(settings), codes, _say, allow_simulated=allow_simulated)
-    _say(f"{done.forecasts} forecasts uploaded")
+    done = store(settings.home, build_warehouse(settings), _codes(horizon), say, allow_simulated=allow_simulated)
+    say(f"{done.forecasts} forecasts uploaded")
     print("\n".join(done.views))
 
 
@@ -198,13 +198,13 @@ def push(
     from zl_assets.build import build_warehouse
 
     source, target = (build_warehouse(_settings(home=home, warehouse=engine)) for engine in ("duckdb", "bigquery"))
-    with _progress(quiet=False) as report:
+    with progress(quiet=False) as report:
         pushed = copy(source, target, report, allow_simulated=allow_simulated)
     rows = [asdict(p) for p in pushed]
     if as_json:
-        print(json.dumps(rows))
+        print_json(rows)
     else:
-        _print_rows("equal on both sides", rows)
+        print_rows("equal on both sides", rows)
 
 
 @app.command()
@@ -222,9 +222,9 @@ def archive(
     from zl_assets.warehouse.archive import archive as snapshot
 
     store = build_warehouse(_settings(home=home, warehouse=warehouse))
-    with _progress(quiet=False) as report:
+    with progress(quiet=False) as report:
         done = snapshot(store, tables, datetime.now(UTC).date(), report, replace=replace)
-    _print_archived("archived", [asdict(a) for a in done], as_json=as_json)
+    print_archived("archived", [asdict(a) for a in done], as_json=as_json)
 
 
 @app.command()
@@ -247,7 +247,7 @@ def restore(
 
     store = build_warehouse(_settings(home=home, warehouse=warehouse))
     done = put_back(store, name, day=day.date() if day else None, replace=replace)
-    _print_archived("restored", [asdict(done)], as_json=as_json)
+    print_archived("restored", [asdict(done)], as_json=as_json)
 
 
 @app.command()
@@ -269,9 +269,9 @@ def shims(
     found = act(store, names or [], now.date()) if act else create_shims(store, names or [], now)
     rows = [asdict(s) for s in found]
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     else:
-        _print_rows({"list": "shims", "create": "shims", "drop": "dropped shims"}[action], rows)
+        print_rows({"list": "shims", "create": "shims", "drop": "dropped shims"}[action], rows)
 
 
 @app.command()
@@ -292,9 +292,9 @@ def simulate(
     last = end.date() if end else yesterday()
     if last > yesterday():
         raise typer.BadParameter("must be a day that is over", param_hint="--end")
-    with _progress(quiet=False) as report:
+    with progress(quiet=False) as report:
         market = write(directory, world=world, seed=seed, start=start.date(), end=last, on_progress=report)
-    _say(f"SIMULATED market ({world}, seed {seed}): {len(market.files)} files")
+    say(f"SIMULATED market ({world}, seed {seed}): {len(market.files)} files")
     print(directory)
 
 
@@ -324,7 +324,7 @@ def main() -> None:
 
 
 def _fail(error: ZlError) -> NoReturn:
-    _say(f"error: {error}")
+    say(f"error: {error}")
     sys.exit(error.exit_code)
 
 
@@ -383,117 +383,6 @@ def _latest(settings: Settings, codes: list[str]) -> pl.DataFrame:
         f"SELECT horizon, as_of_date, run_id, model_mae AS candidate_mae FROM {FORECASTS} WHERE model = 'lightgbm'"
     )
     return rows.join(candidate, on=["horizon", "as_of_date", "run_id"], how="left", maintain_order="left")
-
-
-def _print_forecasts(rows: pl.DataFrame) -> None:
-    from rich.table import Table
-
-    simulated = bool(rows["is_simulated"].any())
-    title = "ZL soybean oil, US cents per lb"
-    table = Table(title=f"SIMULATED market, worthless as a forecast: {title}" if simulated else title)
-    for heading in ("horizon", "as of", "target date", "last price", "forecast", "80 % interval", "published"):
-        table.add_column(heading, justify="left" if heading == "published" else "right")
-    table.add_column("LightGBM error / no-change error", justify="right")
-    for row in rows.iter_rows(named=True):
-        table.add_row(
-            row["horizon"],
-            str(row["as_of_date"]),
-            str(row["target_date"]),
-            f"{row['current_price']:.2f}",
-            f"{row['predicted_price']:.2f}",
-            f"{row['q10']:.2f} to {row['q90']:.2f}",
-            row["model"],
-            _ratio(row["candidate_mae"], row["no_change_mae"]),
-        )
-    _console().print(table)
-
-
-def _ratio(error: float, of: float) -> str:
-    return f"{error:.4f} / {of:.4f} = {error / of:.2f}" if of else f"{error:.4f} / {of:.4f}"
-
-
-def _print_rows(title: str, rows: list[dict[str, Any]], columns: list[str] | None = None) -> None:
-    from rich.table import Table
-
-    table = Table(title=title or None, title_justify="left")
-    for name in columns or (list(rows[0]) if rows else []):
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*["" if v is None else str(v) for v in row.values()])
-    _console().print(table if table.columns else f"{title}: none")
-
-
-def _print_archived(title: str, rows: list[dict[str, Any]], *, as_json: bool) -> None:
-    if as_json:
-        _print_json(rows)
-        return
-    simulated = any(row["simulated"] for row in rows)
-    _print_rows(f"{title} ({_SIMULATED})" if simulated else title, rows)
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    # Piped output is read by programs and pagers: no wrapping at 80 columns there.
-    terminal = sys.stdout.isatty()
-    # Cells hold what was stored: brackets and colons in them are no markup.
-    return Console(width=None if terminal else 220, soft_wrap=not terminal, markup=False, emoji=False, highlight=False)
-
-
-@contextlib.contextmanager
-def _progress(*, quiet: bool) -> Iterator[Any]:
-    """A function that reports a step: under a spinner on a terminal, as plain lines otherwise; on standard error."""
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False)
-    if quiet or not console.is_terminal:
-        yield lambda line: _say(line) if not quiet else None
-        return
-    with console.status("starting") as spinner:
-
-        def report(line: str) -> None:
-            console.print(line, markup=False)
-            spinner.update(line.strip())
-
-        yield report
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def _flat(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows with nested and binary columns as JSON text, since CSV has neither."""
-    import polars as pl
-
-    odd = [name for name, dtype in rows.schema.items() if dtype.is_nested() or dtype == pl.Binary]
-    texts = [pl.Series(name, [None if v is None else _json(v) for v in rows[name].to_list()]) for name in odd]
-    return rows.with_columns(texts)
-
-
-def _print_json(value: object) -> None:
-    print(_json(value))
-
-
-def _json(value: object) -> str:
-    return json.dumps(_plain(value), allow_nan=False)
-
-
-def _plain(value: Any) -> Any:
-    """A value in JSON's types: times in ISO form, what is not a finite number as null."""
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else _plain(float(value))
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, date | datetime | time):
-        return value.isoformat()
-    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "zl_assets.automation.upload",
         "zl_assets.automation.ui",
     ),
-    ("zl_assets.definitions", "zl_assets.cli"),
+    ("zl_assets.definitions", "zl_assets.printing", "zl_assets.cli"),
 )
 """A module imports from its own layer and the layers above it in this list, never from one further down.
 
