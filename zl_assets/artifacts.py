@@ -13,7 +13,6 @@ and the next write puts it back. Nothing is pickled.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import io
 import json
@@ -46,7 +45,6 @@ ARTIFACT_FILES: tuple[str, ...] = (
 LATEST_FILE = "latest.txt"
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @dataclass(frozen=True)
@@ -352,7 +350,7 @@ def _storage_errors(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _DISK_FULL:
+        if error.errno in StorageFull.NUMBERS:
             raise StorageFull(
                 "no space left to store the model; what was stored before is untouched",
                 where=str(directory),

@@ -25,6 +25,8 @@ ZlError                     exit code
 Every error says what happened, where, and what to do next.
 """
 
+import errno
+
 
 class ZlError(Exception):
     """Base of every error a user may see.
@@ -106,6 +108,9 @@ class NotAWarehouse(WarehouseError):
 
 class StorageFull(WarehouseError):
     """No space left for the warehouse or an artifact."""
+
+    NUMBERS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+    """What the system calls it: no space, over quota, over the largest file allowed."""
 
 
 class AccessDenied(WarehouseError):

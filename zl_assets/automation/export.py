@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     import polars as pl
 
 Report = Callable[[str], None]
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def export_training_tables(
@@ -151,7 +149,7 @@ def _storage_faults(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        kind = StorageFull if error.errno in _DISK_FULL else ConfigurationError
+        kind = StorageFull if error.errno in StorageFull.NUMBERS else ConfigurationError
         raise kind(
             f"the export cannot be written: {error.strerror or error}",
             where=str(path),

@@ -6,7 +6,6 @@ Reading the bars out of the files does not: files bought here and files dropped 
 
 from __future__ import annotations
 
-import errno
 import math
 import os
 import time
@@ -415,7 +414,7 @@ def _store(destination: Path, request: _Request, body: bytes) -> Path:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        if error.errno in StorageFull.NUMBERS:
             raise StorageFull(
                 "no space left for a vendor file", where=str(path), action="free some space and run again"
             ) from error
