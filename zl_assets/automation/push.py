@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.errors import InputError, WarehouseError
 from zl_assets.warehouse.base import Value, Warehouse
-from zl_assets.warehouse.comparison import checksum, simulated_condition
+from zl_assets.warehouse.comparison import checksum, holds_simulated
 from zl_assets.warehouse.contracts import Contract, contracts, view_sql
 from zl_assets.warehouse.shims import SHIMS
 
@@ -121,8 +121,7 @@ def _different(promised: Contract, what: str) -> WarehouseError:
 
 def _refuse_simulated(source: Warehouse, filled: list[Contract]) -> None:
     for promised in filled:
-        marked = simulated_condition({c.name: c.type for c in promised.columns})
-        if marked and source.read(f"SELECT COUNT(*) AS n FROM {promised.name} WHERE {marked}").item():
+        if holds_simulated(source, promised.name, promised.types):
             raise InputError(
                 "the warehouse holds a SIMULATED market",
                 where=promised.name,

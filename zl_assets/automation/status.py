@@ -13,7 +13,8 @@ from zl_assets.core.horizons import HORIZONS
 from zl_assets.errors import QueryRefused
 from zl_assets.settings import Settings
 from zl_assets.warehouse.base import Warehouse
-from zl_assets.warehouse.contracts import FOREIGN_DATASETS, LEGACY_DATASETS, OUR_DATASETS
+from zl_assets.warehouse.comparison import holds_simulated
+from zl_assets.warehouse.contracts import FOREIGN_DATASETS, LEGACY_DATASETS, OUR_DATASETS, contract
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -42,10 +43,9 @@ def collect_status(settings: Settings) -> dict[str, Any]:
 def holds_simulated_bars(warehouse: Warehouse) -> bool:
     """Whether the market in a warehouse is simulated; no, where it holds no table of bars."""
     try:
-        found = warehouse.read(f"SELECT COUNT(*) AS n FROM {BARS_1D} WHERE source = 'simulated'")
+        return holds_simulated(warehouse, BARS_1D, contract(BARS_1D).types)
     except QueryRefused:
         return False
-    return bool(found["n"].item())
 
 
 def _checks(settings: Settings) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zl_assets.assets.predictions import FORECASTS, LATEST, latest_name
 from zl_assets.errors import InputError
 from zl_assets.warehouse.base import Warehouse
 from zl_assets.warehouse.contracts import contract, view_sql
@@ -14,8 +15,7 @@ from zl_assets.warehouse.contracts import contract, view_sql
 if TYPE_CHECKING:
     import polars as pl
 
-FORECASTS = "predictions.zl_forecasts"
-_LATEST, _OF_MODEL = "predictions.vw_zl_latest", "predictions.vw_zl_model_latest"
+_OF_MODEL = "predictions.vw_zl_model_latest"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def upload(
     report(f"{len(files)} files hold {rows.height} forecasts, {missing.height} of them new")
     target.merge(FORECASTS, missing)
     models = sorted({*rows.select("horizon", "model").iter_rows()})
-    views = {f"predictions.vw_zl_{h}_latest": view_sql(_LATEST, h) for h in horizons}
+    views = {latest_name(h): view_sql(LATEST, h) for h in horizons}
     views |= {f"predictions.vw_zl_{h}_{m}_latest": view_sql(_OF_MODEL, h, model=m) for h, m in models}
     for statement in views.values():
         target.create_view(statement)

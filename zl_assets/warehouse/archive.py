@@ -15,7 +15,7 @@ from importlib.metadata import version
 
 from zl_assets.errors import InputError, WarehouseError
 from zl_assets.warehouse.base import Stored, Warehouse, literal, quoted
-from zl_assets.warehouse.comparison import Fingerprint, fingerprint, simulated_condition
+from zl_assets.warehouse.comparison import Fingerprint, fingerprint, holds_simulated
 
 ARCHIVE = "archive"
 OWN_COLUMNS = {"archived_date": "DATE", "original_location": "STRING", "migration_version": "STRING"}
@@ -151,7 +151,8 @@ def _archive(warehouse: Warehouse, original: Stored, day: date, *, replace: bool
     warehouse.create_table(snapshot, f"SELECT o.*, {own} FROM {quoted(original.name)} AS o", replace=replace)
     stored = Stored(snapshot, {**original.columns, **OWN_COLUMNS})
     same = compared(warehouse, rows, without_own_columns(stored), snapshot)
-    return Archived(original.name, snapshot, same.rows, same.checksum, holds_simulated(warehouse, stored))
+    simulated = holds_simulated(warehouse, stored.name, stored.columns)
+    return Archived(original.name, snapshot, same.rows, same.checksum, simulated)
 
 
 def compared(warehouse: Warehouse, expected: str, arrived: str, where: str) -> Fingerprint:
@@ -174,11 +175,3 @@ def compared(warehouse: Warehouse, expected: str, arrived: str, where: str) -> F
 def without_own_columns(snapshot: Stored) -> str:
     """The SELECT of a snapshot's rows in the columns of its original."""
     return f"SELECT * EXCEPT ({', '.join(OWN_COLUMNS)}) FROM {quoted(snapshot.name)}"
-
-
-def holds_simulated(warehouse: Warehouse, table: Stored) -> bool:
-    """Whether there are rows of a simulated market in a table."""
-    condition = simulated_condition(table.columns)
-    if condition is None:
-        return False
-    return bool(warehouse.read(f"SELECT COUNT(*) AS n FROM {quoted(table.name)} WHERE {condition}").item())

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from zl_assets.warehouse.base import Warehouse
+from zl_assets.warehouse.base import Warehouse, quoted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -47,3 +47,11 @@ def simulated_condition(types: Mapping[str, str]) -> str | None:
     if types.get("is_simulated") == "BOOL":
         return "is_simulated"
     return "source = 'simulated'" if types.get("source") == "STRING" else None
+
+
+def holds_simulated(warehouse: Warehouse, table: str, types: Mapping[str, str]) -> bool:
+    """Whether there are rows of a simulated market in a table whose columns have these BigQuery types."""
+    condition = simulated_condition(types)
+    if condition is None:
+        return False
+    return bool(warehouse.read(f"SELECT COUNT(*) AS n FROM {quoted(table)} WHERE {condition}").item())

@@ -93,6 +93,11 @@ class Contract:
     ddl: str
 
     @property
+    def types(self) -> dict[str, str]:
+        """BigQuery's type by column."""
+        return {c.name: c.type for c in self.columns}
+
+    @property
     def compared(self) -> tuple[str, ...]:
         """Dotted paths of the values that decide whether a row has changed."""
         plain = (c for c in self.columns if c.name not in self.keys and c.name not in BOOKKEEPING)

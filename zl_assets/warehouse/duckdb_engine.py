@@ -181,7 +181,7 @@ class DuckDBWarehouse:
 
     def row_count(self, table: str) -> int:
         """Rows of a table or view."""
-        return int(self.read(f"SELECT COUNT(*) AS n FROM {table}").item())
+        return int(self.read(f"SELECT COUNT(*) AS n FROM {quoted(table)}").item())
 
     def tables(self) -> list[TableInfo]:
         """Every stored table and view of the project's datasets."""

@@ -15,14 +15,13 @@ from zl_assets.warehouse.archive import (
     Archived,
     checked_name,
     compared,
-    holds_simulated,
     is_snapshot,
     original_of,
     snapshot_name,
     without_own_columns,
 )
 from zl_assets.warehouse.base import Stored, Warehouse, quoted
-from zl_assets.warehouse.comparison import simulated_condition
+from zl_assets.warehouse.comparison import holds_simulated, simulated_condition
 from zl_assets.warehouse.contracts import OUR_DATASETS, Contract, contracts
 
 
@@ -51,7 +50,7 @@ def restore(warehouse: Warehouse, name: str, *, day: date | None = None, replace
     warehouse.ensure()
     place = _place(warehouse, target, replace=replace)
     select = _select_for(promised, snapshot) if promised else without_own_columns(snapshot)
-    simulated = holds_simulated(warehouse, snapshot)
+    simulated = holds_simulated(warehouse, snapshot.name, snapshot.columns)
     _refuse_mixture(warehouse, snapshot, target, simulated=simulated)
     if promised is None:
         warehouse.create_table(target, select, replace=place is not None)
@@ -103,7 +102,7 @@ def _place(warehouse: Warehouse, target: str, *, replace: bool) -> Stored | None
     found = warehouse.describe(target)
     if found is not None and found.definition is not None:
         raise InputError("there is a view where the table was", where=target, action="drop the view, and restore again")
-    rows = _count(warehouse, target) if found else 0
+    rows = warehouse.row_count(target) if found else 0
     if rows and not replace:
         raise InputError(
             f"the table holds {rows:,} rows",
@@ -152,12 +151,12 @@ def _refuse_rows(warehouse: Warehouse, promised: Contract, select: str, snapshot
 
 def _refuse_mixture(warehouse: Warehouse, snapshot: Stored, target: str, *, simulated: bool) -> None:
     """Refuse simulated rows beside real ones, and real rows beside simulated ones; what has no row is neither."""
-    if simulated_condition(snapshot.columns) is None or not _count(warehouse, snapshot.name):
+    if simulated_condition(snapshot.columns) is None or not warehouse.row_count(snapshot.name):
         return
     others = {
         name: condition
         for name, promised in contracts().items()
-        if name != target and (condition := simulated_condition({c.name: c.type for c in promised.columns}))
+        if name != target and (condition := simulated_condition(promised.types))
     }
     counted = " UNION ALL ".join(
         f"SELECT '{name}' AS name, COUNTIF({'NOT ' if simulated else ''}({condition})) AS n FROM {name}"
@@ -171,7 +170,3 @@ def _refuse_mixture(warehouse: Warehouse, snapshot: Stored, target: str, *, simu
             where=snapshot.name,
             action="restore it in another --home or project",
         )
-
-
-def _count(warehouse: Warehouse, table: str) -> int:
-    return int(warehouse.read(f"SELECT COUNT(*) AS n FROM {quoted(table)}").item())
