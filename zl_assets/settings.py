@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import time
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -44,6 +45,10 @@ class Settings(BaseSettings):
     )
     bigquery_retry_seconds: float = Field(
         default=60.0, ge=0, description="How long to repeat a request that BigQuery turns down for the moment"
+    )
+    decision_time: time = Field(
+        default=time(13, 30),
+        description="Chicago time of a session's forecast: what becomes public later that day is not in it",
     )
     databento_api_key: SecretStr | None = Field(
         default=None,

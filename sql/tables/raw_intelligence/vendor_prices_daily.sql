@@ -1,0 +1,20 @@
+CREATE TABLE IF NOT EXISTS raw_intelligence.vendor_prices_daily (
+  symbol STRING NOT NULL OPTIONS (description = "Symbol as the vendor writes it, e.g. CL=F, ZLZ25, ICE_CANOLA"),
+  observed_date DATE NOT NULL OPTIONS (description = "Trading day"),
+  open FLOAT64 OPTIONS (description = "First price; null where the vendor's is unusable"),
+  high FLOAT64 OPTIONS (description = "Highest price"),
+  low FLOAT64 OPTIONS (description = "Lowest price"),
+  close FLOAT64 OPTIONS (description = "Settlement or last price"),
+  volume INT64 OPTIONS (description = "Contracts or shares traded"),
+  open_interest INT64 OPTIONS (description = "Open contracts"),
+  unit STRING OPTIONS (description = "Unit of the prices, where the vendor says it"),
+  source STRING NOT NULL OPTIONS (description = "Who published it, as the vendor is called; simulated: in front of it for a simulated market"),
+  vintage DATE OPTIONS (description = "Day from which this value was the published one, where the vendor says so; null where only the latest revision is known"),
+  available_at TIMESTAMP NOT NULL OPTIONS (description = "When the public could know the value, UTC; a revision is a row of its own with its own moment"),
+  ingest_timestamp TIMESTAMP NOT NULL OPTIONS (description = "When the row was first stored, or last changed"),
+  provenance_uuid STRING NOT NULL OPTIONS (description = "Identifies the content of the file or answer it came from"),
+  PRIMARY KEY (symbol, observed_date, source, available_at) NOT ENFORCED
+)
+PARTITION BY DATE_TRUNC(observed_date, MONTH)
+CLUSTER BY symbol
+OPTIONS (description = "Daily prices of futures, single contract months, funds and indices from other vendors than the one of the bars");

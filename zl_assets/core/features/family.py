@@ -1,0 +1,170 @@
+"""What a feature family is: columns with their meaning, the inputs they need, and the function that computes them.
+
+Rolling sums carry rounding from row to row, so the last bits of a value depend on where the computation began. Families
+are therefore computed in blocks that begin at fixed session numbers, each with the family's look-back before it: a row
+has the same bits whether a whole history is built or its last session alone, and a new session costs the same after
+five years as after fifty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Literal
+
+import polars as pl
+
+BLOCK_SESSIONS = 512
+"""Sessions of a block; the first one begins at session number 0."""
+
+HEAD_START = timedelta(days=45)
+"""How far before a window's first session the sessions of other markets reach, so that it finds their newest one."""
+
+Treatment = Literal[
+    "level",
+    "change",
+    "return",
+    "ratio",
+    "z",
+    "percentile",
+    "band",
+    "ema",
+    "composite",
+    "correlation",
+    "beta",
+    "season",
+    "count",
+    "flag",
+    "persistence",
+]
+"""What was done to the raw series; the signal rules speak of it."""
+
+Domain = Literal[
+    "price",
+    "treasury",
+    "vix",
+    "sentiment",
+    "fed",
+    "dollar",
+    "biofuel",
+    "logistics",
+    "weather",
+    "positioning",
+    "crush",
+    "palm",
+    "china",
+    "energy",
+    "cross_asset",
+    "calendar",
+    "inflation",
+]
+"""What the series is about; the signal rules speak of it."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column of a family.
+
+    Attributes:
+        name: column; with dots for a field of a STRUCT, e.g. pivots.distance_to_P.
+        unit: unit of its values, 1 where it has none.
+        description: what it is, one clause.
+        domain: what the series behind it is about.
+        treatment: what was done to that series.
+    """
+
+    name: str
+    unit: str
+    description: str
+    domain: Domain
+    treatment: Treatment
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything a family may read: one instrument's decisions, and what was stored by then.
+
+    Attributes:
+        decisions: rows to compute, of one instrument: symbol, data_date, session_number, decision_time; ascending.
+        sessions: rows of market_data.futures_sessions_1d, every followed symbol, by symbol and trade date ascending.
+        series: rows of raw_intelligence tables by table name without the dataset; a table without rows is left out.
+    """
+
+    decisions: pl.DataFrame
+    sessions: pl.DataFrame
+    series: Mapping[str, pl.DataFrame] = field(default_factory=dict[str, pl.DataFrame])
+
+    @property
+    def symbol(self) -> str:
+        """The instrument that features are computed for."""
+        return str(self.decisions["symbol"].first())
+
+    def own_sessions(self) -> pl.DataFrame:
+        """The instrument's own sessions, one for each decision."""
+        own = self.sessions.filter(pl.col("symbol") == self.symbol)
+        return own.join(self.decisions, on=["symbol", "session_number"], how="semi", maintain_order="left")
+
+    def between(self, first: int, last: int) -> Inputs:
+        """The inputs of the sessions numbered `first` to `last`; series are left whole, decisions cannot see ahead."""
+        decisions = self.decisions.filter(pl.col("session_number").is_between(first, last))
+        if decisions.is_empty():
+            return replace(self, decisions=decisions, sessions=self.sessions.clear())
+        dates = decisions["data_date"].to_list()
+        window = pl.col("trade_date").is_between(dates[0] - HEAD_START, dates[-1])
+        return replace(self, decisions=decisions, sessions=self.sessions.filter(window))
+
+
+@dataclass(frozen=True)
+class Family:
+    """A group of features that is built, measured and admitted together.
+
+    Attributes:
+        name: of the module, too.
+        version: where it stands in the roadmap, e.g. v1.5.
+        description: what it is, one sentence.
+        inputs: raw_intelligence tables without the dataset that it cannot do without; bars are always there.
+        look_back: sessions before a row that its value may depend on.
+        features: its columns.
+        build: computes them: `symbol`, `data_date` and the columns, one row per decision. A STRUCT is one column.
+        rules: numbers of the signal rules it must obey.
+    """
+
+    name: str
+    version: str
+    description: str
+    inputs: tuple[str, ...]
+    look_back: int
+    features: tuple[Feature, ...]
+    build: Callable[[Inputs], pl.DataFrame]
+    rules: tuple[int, ...] = ()
+
+    def available(self, inputs: Inputs) -> bool:
+        """Whether every table it needs has rows."""
+        return all(table in inputs.series for table in self.inputs)
+
+
+def build_family(family: Family, inputs: Inputs, since: int | None = None) -> pl.DataFrame:
+    """A family's columns for every decision, or for those from a session number on.
+
+    Args:
+        family: what to compute; its inputs must be available.
+        inputs: see `Inputs`.
+        since: first session number wanted.
+
+    Returns:
+        symbol, data_date and the family's columns, one row per decision, ascending.
+    """
+    numbers = inputs.decisions["session_number"]
+    first = int(numbers[0]) if since is None else max(since, int(numbers[0]))
+    blocks = range(first // BLOCK_SESSIONS, int(numbers[-1]) // BLOCK_SESSIONS + 1)
+    built: list[pl.DataFrame] = []
+    for start in (block * BLOCK_SESSIONS for block in blocks):
+        window = inputs.between(start - family.look_back, start + BLOCK_SESSIONS - 1)
+        wanted = inputs.decisions.filter(
+            pl.col("session_number").is_between(max(start, first), start + BLOCK_SESSIONS - 1)
+        ).select("symbol", "data_date")
+        if not wanted.is_empty():
+            rows = family.build(window)
+            built.append(wanted.join(rows, on=["symbol", "data_date"], how="left", maintain_order="left"))
+    return pl.concat(built)
