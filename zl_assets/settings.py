@@ -6,8 +6,9 @@ from datetime import time
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -41,7 +42,10 @@ class Settings(BaseSettings):
         description="Address of BigQuery's API; an http:// address is a local server, used without credentials",
     )
     bigquery_max_bytes: int = Field(
-        default=2**30, ge=1, description="Refuse a query that BigQuery estimates to process more bytes"
+        default=2**30,
+        ge=1,
+        description="Refuse a query that BigQuery estimates to process, or would bill, more bytes; "
+        "it bills 10 MB of each table at least",
     )
     bigquery_retry_seconds: float = Field(
         default=60.0, ge=0, description="How long to repeat a request that BigQuery turns down for the moment"
@@ -63,6 +67,16 @@ class Settings(BaseSettings):
         default="martingale", description="Which market to simulate where there are no vendor bars"
     )
     simulated_seed: int = Field(default=7, ge=0, description="Seed of the simulated market")
+
+    @field_validator("bigquery_api_endpoint")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value.strip())
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("an address starts with http:// or https:// and names a host")
+        return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
     @cached_property
     def place(self) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.errors import InputError, WarehouseError
 from zl_assets.warehouse.base import Value, Warehouse
-from zl_assets.warehouse.comparison import checksum, holds_simulated
+from zl_assets.warehouse.comparison import checksum, holds_simulated, refuse_mixture
 from zl_assets.warehouse.contracts import Contract, contracts, view_sql
 from zl_assets.warehouse.shims import SHIMS
 
@@ -51,15 +51,22 @@ def push(
         allow_simulated: whether rows of a simulated market may be copied.
 
     Raises:
-        InputError: the source holds no table, or simulated rows that are not allowed.
+        InputError: the source holds no table, or simulated rows that are not allowed, or the target holds rows of the
+            other world, real or simulated.
         WarehouseError: a table of the target is not that of the source.
     """
     filled = [contracts()[t.name] for t in source.tables() if t.name in contracts() and t.name != SHIMS and t.rows]
     if not filled:
         raise InputError("there is nothing to push", action="run `zl run` first")
-    if not allow_simulated:
-        _refuse_simulated(source, filled)
+    simulated = [p.name for p in filled if holds_simulated(source, p.name, p.types)]
+    if simulated and not allow_simulated:
+        raise InputError(
+            "the warehouse holds a SIMULATED market",
+            where=simulated[0],
+            action="push with --allow-simulated into a project that holds nothing real",
+        )
     target.ensure()
+    refuse_mixture(target, "the warehouse", simulated=bool(simulated), action="push into another project")
     pushed: list[Pushed] = []
     for promised in filled:
         pushed.append(_push_table(source, target, promised))
@@ -117,13 +124,3 @@ def _different(promised: Contract, what: str) -> WarehouseError:
         where=promised.name,
         action="look at the rows that only the target holds, delete or archive them, and push again",
     )
-
-
-def _refuse_simulated(source: Warehouse, filled: list[Contract]) -> None:
-    for promised in filled:
-        if holds_simulated(source, promised.name, promised.types):
-            raise InputError(
-                "the warehouse holds a SIMULATED market",
-                where=promised.name,
-                action="push with --allow-simulated into a project that holds nothing real",
-            )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from zl_assets.assets.predictions import FORECASTS, LATEST, latest_name
 from zl_assets.errors import InputError
 from zl_assets.warehouse.base import Warehouse
+from zl_assets.warehouse.comparison import refuse_mixture
 from zl_assets.warehouse.contracts import contract, view_sql
 
 if TYPE_CHECKING:
@@ -45,19 +46,22 @@ def upload(
         allow_simulated: whether forecasts of a simulated market may be stored.
 
     Raises:
-        InputError: there is no forecast, or a simulated one that is not allowed.
+        InputError: there is no forecast, or a simulated one that is not allowed, or the warehouse holds rows of the
+            other world, real or simulated.
     """
     files = [p for h in horizons for p in sorted((home / "Models" / "local" / f"horizon_{h}").glob(_PATTERN))]
     if not files:
         raise InputError("there is no forecast to upload", where=str(home / "Models"), action="run `zl run` first")
     rows = _forecasts(files)
-    if not allow_simulated and rows["is_simulated"].any():
+    simulated = bool(rows["is_simulated"].any())
+    if simulated and not allow_simulated:
         raise InputError(
             "the forecasts are of a SIMULATED market",
             where=str(home / "Models"),
             action="upload with --allow-simulated into a project that holds nothing real",
         )
     target.ensure()
+    refuse_mixture(target, str(home / "Models"), simulated=simulated, action="upload into another project")
     keys = list(contract(FORECASTS).keys)
     stored = target.read(f"SELECT {', '.join(keys)} FROM {FORECASTS}")
     missing = rows.join(stored, on=keys, how="anti")

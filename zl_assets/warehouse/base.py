@@ -37,10 +37,13 @@ NOTHING_MERGED = MergeResult(0, 0, 0)
 
 @dataclass(frozen=True)
 class TableInfo:
-    """One stored table or view: its rows and the newest day of its first date, else time, column (None without one)."""
+    """One stored table or view: its rows and the newest day of its first date, else time, column (None without one).
+
+    A view that fails, e.g. because its table is gone, has None for both.
+    """
 
     name: str
-    rows: int
+    rows: int | None
     newest: str | None
 
 
@@ -119,6 +122,10 @@ class Warehouse(Protocol):
 
     def delete(self, table: str, where: str, params: dict[str, Value]) -> int:
         """Delete the rows a condition selects, in one transaction; returns how many."""
+        ...
+
+    def listed(self) -> list[str]:
+        """Names of every stored table and view of the project's datasets, ascending; nothing is read."""
         ...
 
     def tables(self) -> list[TableInfo]:

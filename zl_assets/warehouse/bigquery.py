@@ -10,13 +10,13 @@ from __future__ import annotations
 import io
 import re
 import uuid
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from zl_assets.errors import TableDiffers, WarehouseError, ZlError
+from zl_assets.errors import QueryRefused, TableDiffers, WarehouseError, ZlError
 from zl_assets.warehouse.base import (
     MergeResult,
     Stored,
@@ -209,13 +209,25 @@ class BigQueryWarehouse:
         """Rows of a table or view."""
         return int(self.read(f"SELECT COUNT(*) AS n FROM {quoted(table)}").item())
 
+    def listed(self) -> list[str]:
+        """Names of every stored table and view of the project's datasets, ascending; nothing is read."""
+        return sorted(f"{r.dataset_id}.{r.table_id}" for d in OUR_DATASETS for r in self._references(d))
+
     def tables(self) -> list[TableInfo]:
-        """Every stored table and view of the project's datasets; rows and newest dates come from one query."""
+        """Every stored table and view of the project's datasets; rows and newest dates come from a few queries."""
         found = [stored for dataset in OUR_DATASETS for stored in self._stored(dataset)]
-        if not found:
-            return []
-        rows = self.read(" UNION ALL ".join(_info_sql(stored) for stored in found))
-        return sorted((TableInfo(*row) for row in rows.iter_rows()), key=lambda t: t.name)
+        starts = range(0, len(found), _TABLES_A_QUERY)
+        return sorted((i for s in starts for i in self._infos(found[s : s + _TABLES_A_QUERY])), key=lambda i: i.name)
+
+    def _infos(self, some: Sequence[bigquery.Table]) -> list[TableInfo]:
+        """Rows and newest dates; where one of several cannot be read, each is asked for by itself."""
+        try:
+            rows = self.read(" UNION ALL ".join(_info_sql(stored) for stored in some))
+        except QueryRefused:
+            if len(some) == 1:
+                return [TableInfo(f"{some[0].dataset_id}.{some[0].table_id}", None, None)]
+            return [info for one in some for info in self._infos([one])]
+        return [TableInfo(*row) for row in rows.iter_rows()]
 
     def datasets(self) -> list[str]:
         """Names of all datasets of the project, those of others among them."""
@@ -288,20 +300,24 @@ class BigQueryWarehouse:
         except ZlError:
             return
 
-    def _stored(self, dataset: str) -> list[bigquery.Table]:
-        """The tables and views of a dataset with their schemas; none where the dataset does not exist."""
+    def _references(self, dataset: str) -> list[bigquery.TableReference]:
+        """The tables and views of a dataset; none where the dataset does not exist."""
         client = self.jobs.client
         from google.api_core.exceptions import NotFound
 
-        def stored() -> list[bigquery.Table]:
+        def found() -> list[bigquery.TableReference]:
             try:
                 items = list(client.list_tables(f"{self.jobs.project}.{dataset}", timeout=REQUEST_SECONDS))
             except NotFound:
                 return []
-            names = [i.reference for i in items if not i.table_id.startswith(STAGING_PREFIX)]
-            return [client.get_table(n, **ONCE) for n in names]
+            return [i.reference for i in items if not i.table_id.startswith(STAGING_PREFIX)]
 
-        return self.jobs.call(stored, dataset)
+        return self.jobs.call(found, dataset)
+
+    def _stored(self, dataset: str) -> list[bigquery.Table]:
+        """The tables and views of a dataset with their schemas."""
+        client = self.jobs.client
+        return [self.jobs.call(lambda n=n: client.get_table(n, **ONCE), dataset) for n in self._references(dataset)]
 
     def _rows(self, finished: Finished) -> pl.DataFrame:
         """All rows in the types of the embedded warehouse; over the Storage API, or REST where that is not allowed."""
@@ -328,8 +344,12 @@ def _told(done: Finished, counted: int) -> int:
     return int(stats.inserted_row_count) if stats is not None else counted
 
 
+_TABLES_A_QUERY = 20
+"""A statement is billed for 10 MB of each of its tables at least, and a view has a few: far below the limit."""
+
+
 def _info_sql(stored: bigquery.Table) -> str:
     name = f"{stored.dataset_id}.{stored.table_id}"
     times = [f.name for kind in ("DATE", "TIMESTAMP") for f in stored.schema if f.field_type == kind]
-    newest = f"CAST(DATE(MAX({times[0]})) AS STRING)" if times else "CAST(NULL AS STRING)"
-    return f"SELECT '{name}' AS name, COUNT(*) AS row_count, {newest} AS newest FROM {name}"
+    newest = f"CAST(DATE(MAX(`{times[0]}`)) AS STRING)" if times else "CAST(NULL AS STRING)"
+    return f"SELECT '{name}' AS name, COUNT(*) AS row_count, {newest} AS newest FROM {quoted(name)}"

@@ -5,6 +5,7 @@ Nothing of Google is imported before an error has to be judged.
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -38,6 +39,12 @@ CREDENTIALS_ADVICE = (
 )
 
 
+_CREATES = (
+    "`zl run --warehouse bigquery` creates datasets and tables; if the dataset exists elsewhere, set "
+    "ZL_BIGQUERY_LOCATION to its location"
+)
+
+
 def passes_by_itself(error: BaseException) -> bool:
     """Whether the same request may succeed a moment later: 429, 5xx, broken connections, concurrent updates."""
     import requests
@@ -61,6 +68,7 @@ def translated(error: BaseException, *, where: str, project: str, location: str)
         project: the configured project.
         location: the configured location.
     """
+    import requests
     from google.api_core.exceptions import GoogleAPICallError, RetryError
     from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 
@@ -72,14 +80,31 @@ def translated(error: BaseException, *, where: str, project: str, location: str)
             action="run again later; what was stored before is intact, and nothing is written twice",
         )
     if isinstance(cause, DefaultCredentialsError):
-        return MissingCredential("no Google credentials were found", where=project, action=CREDENTIALS_ADVICE)
+        return _no_credentials(cause, project)
     if isinstance(cause, GoogleAuthError):
         return MissingCredential(
             f"the Google credentials were not accepted: {_first_line(cause)}", where=project, action=CREDENTIALS_ADVICE
         )
     if isinstance(cause, GoogleAPICallError):
         return _of_status(cause, where=where, project=project, location=location)
+    if isinstance(cause, requests.RequestException):
+        return ServiceError(
+            f"what answers is not BigQuery: {_first_line(cause)}",
+            where=where,
+            action="check ZL_BIGQUERY_API_ENDPOINT, and what stands between this machine and the network",
+        )
     return None
+
+
+def _no_credentials(error: BaseException, project: str) -> MissingCredential:
+    named = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
+    if not named:
+        return MissingCredential("no Google credentials were found", where=project, action=CREDENTIALS_ADVICE)
+    return MissingCredential(
+        f"the key file of the Google credentials is not usable: {_first_line(error)}",
+        where=named,
+        action="set GOOGLE_APPLICATION_CREDENTIALS to the key file of a service account, as Google made it",
+    )
 
 
 def _of_status(error: Any, *, where: str, project: str, location: str) -> ZlError:
@@ -94,7 +119,8 @@ def _of_status(error: Any, *, where: str, project: str, location: str) -> ZlErro
         return AccessDenied(
             f"BigQuery denies access: {said}",
             where=where,
-            action=f"give the account roles/bigquery.dataEditor and roles/bigquery.jobUser in project {project}",
+            action=f"give the account roles/bigquery.user in project {project}, and roles/bigquery.dataEditor on those "
+            "of its datasets that somebody else has made",
         )
     if reason == "bytesBilledLimitExceeded":
         return CostLimitExceeded(said, where=where, action="raise ZL_BIGQUERY_MAX_BYTES if it is worth it")
@@ -102,8 +128,7 @@ def _of_status(error: Any, *, where: str, project: str, location: str) -> ZlErro
         return WarehouseError(
             f"BigQuery does not find it in location {location}: {said}",
             where=where,
-            action="`zl run --warehouse bigquery` creates datasets and tables; if the dataset exists elsewhere, "
-            "set ZL_BIGQUERY_LOCATION to its location",
+            action=_CREATES,
         )
     if error.code == 409:
         return WarehouseError(f"it exists already: {said}", where=where, action="run again")
@@ -118,6 +143,8 @@ def refused_query(error: BaseException, sql: str) -> ZlError | None:
         return QueryRefused(_first_line(error), where=sql, action="zl status lists the tables")
     if isinstance(error, NotFound) and "table" in str(error).lower():
         return QueryRefused(_first_line(error), where=sql, action="zl status lists the tables")
+    if isinstance(error, NotFound) and "dataset" in str(error).lower():
+        return QueryRefused(_first_line(error), where=sql, action=_CREATES)
     return None
 
 

@@ -95,19 +95,28 @@ def differences(contract: Contract, stored: Mapping[str, Any]) -> list[Differenc
 def _column_differences(
     table: str, wanted: tuple[Column, ...], stored: list[dict[str, Any]], prefix: str
 ) -> Iterator[Difference]:
-    found = {f["name"]: f for f in stored}
+    # BigQuery takes names that differ in case for one column.
+    found = {f["name"].lower(): f for f in stored}
     for column in wanted:
-        if column.name in found:
-            yield from _one_column(table, column, found[column.name], prefix)
-        else:
+        if (here := found.get(column.name.lower())) is None:
             yield _missing(table, column, prefix)
-    for name in found.keys() - {c.name for c in wanted}:
-        path = prefix + name
+        elif here["name"] != column.name:
+            yield _other_case(table, column, here["name"], prefix)
+        else:
+            yield from _one_column(table, column, here, prefix)
+    for name in sorted(found.keys() - {c.name.lower() for c in wanted}):
+        path = prefix + found[name]["name"]
         yield Difference(
             path,
             f"{path} is stored and not in sql/tables",
-            _rebuild(table) if prefix else f"ALTER TABLE {table} DROP COLUMN {name};",
+            _rebuild(table) if prefix else f"ALTER TABLE {table} DROP COLUMN `{path}`;",
         )
+
+
+def _other_case(table: str, column: Column, stored: str, prefix: str) -> Difference:
+    path = prefix + stored
+    rename = f"ALTER TABLE {table} RENAME COLUMN `{stored}` TO `{column.name}`;"
+    return Difference(path, f"{path} is stored, sql/tables says {column.name}", _rebuild(table) if prefix else rename)
 
 
 def _missing(table: str, column: Column, prefix: str) -> Difference:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from zl_assets.errors import InputError
 from zl_assets.warehouse.base import Warehouse, quoted
+from zl_assets.warehouse.contracts import contracts
 
 if TYPE_CHECKING:
     import polars as pl
@@ -46,7 +48,45 @@ def simulated_condition(types: Mapping[str, str]) -> str | None:
     """
     if types.get("is_simulated") == "BOOL":
         return "is_simulated"
-    return "source = 'simulated'" if types.get("source") == "STRING" else None
+    return "STARTS_WITH(source, 'simulated')" if types.get("source") == "STRING" else None
+
+
+def tables_of_the_other_world(warehouse: Warehouse, *, simulated: bool, besides: str = "") -> list[str]:
+    """Tables of the project that hold a row of a real market where ours is simulated, or the other way round.
+
+    Args:
+        warehouse: holds the tables of every contract.
+        simulated: whether our rows are of a simulated market.
+        besides: a table that is not looked at.
+    """
+    conditions = {name: simulated_condition(promised.types) for name, promised in contracts().items()}
+    counted = " UNION ALL ".join(
+        f"SELECT '{name}' AS name, COUNTIF({'NOT ' if simulated else ''}({condition})) AS n FROM {name}"
+        for name, condition in conditions.items()
+        if condition is not None and name != besides
+    )
+    return warehouse.read(f"SELECT name FROM ({counted}) AS counted WHERE n > 0 ORDER BY name")["name"].to_list()
+
+
+def refuse_mixture(warehouse: Warehouse, ours: str, *, simulated: bool, besides: str = "", action: str) -> None:
+    """Refuse to put simulated rows beside real ones, and real rows beside simulated ones.
+
+    Args:
+        warehouse: where the rows would go.
+        ours: what they are, as the message says it, e.g. the snapshot.
+        simulated: whether they are of a simulated market.
+        besides: the table whose rows they replace.
+        action: what to do instead.
+
+    Raises:
+        InputError: a table holds rows of the other world; nothing was written.
+    """
+    mixed = tables_of_the_other_world(warehouse, simulated=simulated, besides=besides)
+    if mixed:
+        here, there = ("a SIMULATED", "a real") if simulated else ("a real", "a SIMULATED")
+        raise InputError(
+            f"{ours} is of {here} market, and {there} one is stored", where=", ".join(mixed), action=action
+        )
 
 
 def holds_simulated(warehouse: Warehouse, table: str, types: Mapping[str, str]) -> bool:

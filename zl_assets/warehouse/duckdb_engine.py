@@ -183,13 +183,19 @@ class DuckDBWarehouse:
         """Rows of a table or view."""
         return int(self.read(f"SELECT COUNT(*) AS n FROM {quoted(table)}").item())
 
+    def listed(self) -> list[str]:
+        """Names of every stored table and view of the project's datasets, ascending; nothing is read."""
+        if not self.path.exists():
+            return []
+        with self._connection(read_only=True) as connection:
+            return _names(connection)
+
     def tables(self) -> list[TableInfo]:
         """Every stored table and view of the project's datasets."""
         if not self.path.exists():
             return []
         with self._connection(read_only=True) as connection:
-            listed = connection.execute(_LIST_TABLES).fetchall()
-            names = [f"{s}.{t}" for s, t in listed if s in OUR_DATASETS]
+            names = _names(connection)
             dated = dict(connection.execute(_FIRST_TIME_COLUMN).fetchall())
             return [_info(connection, name, dated.get(name)) for name in names]
 
@@ -371,6 +377,17 @@ def _next_batch(reader: pa.RecordBatchReader) -> pa.RecordBatch | None:
 
 
 def _info(connection: duckdb.DuckDBPyConnection, name: str, time_column: str | None) -> TableInfo:
-    newest = f"CAST(CAST(MAX({time_column}) AS DATE) AS VARCHAR)" if time_column else "NULL"
-    row: Any = connection.execute(f"SELECT COUNT(*), {newest} FROM {name}").fetchone()
+    import duckdb
+
+    newest = f'CAST(CAST(MAX("{time_column}") AS DATE) AS VARCHAR)' if time_column else "NULL"
+    dataset, table = name.split(".", maxsplit=1)
+    try:
+        row: Any = connection.execute(f'SELECT COUNT(*), {newest} FROM "{dataset}"."{table}"').fetchone()
+    except (duckdb.CatalogException, duckdb.BinderException):
+        return TableInfo(name, None, None)
     return TableInfo(name, int(row[0]), row[1])
+
+
+def _names(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    listed = connection.execute(_LIST_TABLES).fetchall()
+    return sorted(f"{s}.{t}" for s, t in listed if s in OUR_DATASETS)

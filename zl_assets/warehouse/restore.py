@@ -21,7 +21,7 @@ from zl_assets.warehouse.archive import (
     without_own_columns,
 )
 from zl_assets.warehouse.base import Stored, Warehouse, quoted
-from zl_assets.warehouse.comparison import holds_simulated, simulated_condition
+from zl_assets.warehouse.comparison import holds_simulated, refuse_mixture, simulated_condition
 from zl_assets.warehouse.contracts import OUR_DATASETS, Contract, contracts
 
 
@@ -51,7 +51,9 @@ def restore(warehouse: Warehouse, name: str, *, day: date | None = None, replace
     place = _place(warehouse, target, replace=replace)
     select = _select_for(promised, snapshot) if promised else without_own_columns(snapshot)
     simulated = holds_simulated(warehouse, snapshot.name, snapshot.columns)
-    _refuse_mixture(warehouse, snapshot, target, simulated=simulated)
+    if simulated_condition(snapshot.columns) is not None and warehouse.row_count(snapshot.name):
+        elsewhere = "restore it in another --home or project"
+        refuse_mixture(warehouse, snapshot.name, simulated=simulated, besides=target, action=elsewhere)
     if promised is None:
         warehouse.create_table(target, select, replace=place is not None)
         arrived = f"SELECT * FROM {quoted(target)}"
@@ -85,7 +87,7 @@ def _snapshot(warehouse: Warehouse, name: str, day: date | None) -> Stored:
 
 def _snapshots_of(warehouse: Warehouse, table: str) -> list[str]:
     """Names of the snapshots of a table, oldest first."""
-    return sorted(t.name for t in warehouse.tables() if original_of(t.name) == table)
+    return sorted(name for name in warehouse.listed() if original_of(name) == table)
 
 
 def _refuse_dataset(target: str) -> None:
@@ -146,27 +148,4 @@ def _refuse_rows(warehouse: Warehouse, promised: Contract, select: str, snapshot
             f"the rows do not fit the contract: {'; '.join(wrong)}",
             where=snapshot.name,
             action=f"mend the snapshot or read it where it is; {promised.name} was not changed",
-        )
-
-
-def _refuse_mixture(warehouse: Warehouse, snapshot: Stored, target: str, *, simulated: bool) -> None:
-    """Refuse simulated rows beside real ones, and real rows beside simulated ones; what has no row is neither."""
-    if simulated_condition(snapshot.columns) is None or not warehouse.row_count(snapshot.name):
-        return
-    others = {
-        name: condition
-        for name, promised in contracts().items()
-        if name != target and (condition := simulated_condition(promised.types))
-    }
-    counted = " UNION ALL ".join(
-        f"SELECT '{name}' AS name, COUNTIF({'NOT ' if simulated else ''}({condition})) AS n FROM {name}"
-        for name, condition in others.items()
-    )
-    mixed = warehouse.read(f"SELECT name FROM ({counted}) AS counted WHERE n > 0 ORDER BY name")["name"].to_list()
-    if mixed:
-        here, there = ("a SIMULATED", "a real") if simulated else ("a real", "a SIMULATED")
-        raise InputError(
-            f"the snapshot is of {here} market, and the warehouse holds {there} one in {', '.join(mixed)}",
-            where=snapshot.name,
-            action="restore it in another --home or project",
         )

@@ -266,7 +266,7 @@ class TestRestore:
             warehouse.merge(SESSIONS, sessions)
             archived(warehouse, SESSIONS, replace=True)
             warehouse.merge(MATRIX, matrix.with_columns(source=pl.lit(source)))
-            with pytest.raises(InputError, match=f"(?i){here} market.* {there} one in {MATRIX}"):
+            with pytest.raises(InputError, match=f"(?i){here} market.* {there} one is stored .*{MATRIX}"):
                 restore(warehouse, SESSIONS, replace=True)
             warehouse.delete(MATRIX, "TRUE", {})
             assert restore(warehouse, SESSIONS, replace=True).simulated is (here == "simulated")
@@ -329,7 +329,7 @@ class TestComparison:
         assert fingerprint(warehouse, f"SELECT * FROM {CALENDAR}").checksum == "0" * 16
 
     def test_the_mark_of_a_simulated_row_needs_its_type(self) -> None:
-        assert simulated_condition({"source": "STRING"}) == "source = 'simulated'"
+        assert simulated_condition({"source": "STRING"}) == "STARTS_WITH(source, 'simulated')"
         assert simulated_condition({"source": "STRING", "is_simulated": "BOOL"}) == "is_simulated"
         assert simulated_condition({"source": "INT64", "is_simulated": "STRING"}) is None
 

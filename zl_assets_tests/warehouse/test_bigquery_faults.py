@@ -7,9 +7,13 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery
 
+from zl_assets.automation.status import holds_simulated_bars
 from zl_assets.errors import (
     AccessDenied,
     ContractBroken,
@@ -17,14 +21,17 @@ from zl_assets.errors import (
     MissingCredential,
     MissingDependency,
     MissingSetting,
+    QueryRefused,
     ServiceError,
     WarehouseError,
     ZlError,
 )
+from zl_assets.settings import Settings
 from zl_assets.warehouse.base import MergeResult
 from zl_assets.warehouse.bigquery import STAGING_PREFIX, BigQueryWarehouse
 from zl_assets.warehouse.bigquery_jobs import Jobs
-from zl_assets_tests.stores import in_new_project
+from zl_assets.warehouse.shims import recorded_shims
+from zl_assets_tests.stores import in_new_project, new_project
 from zl_assets_tests.warehouse.fault_proxy import RESET, Answer, Proxy, Request, error, kill_at, starts_query, touches
 from zl_assets_tests.warehouse.rows import EVENING, FIRST, MORNING, calendar
 
@@ -140,7 +147,9 @@ class TestFaultsThatLast:
         self, filled: BigQueryWarehouse, proxy: Proxy, step: str
     ) -> None:
         made = proxy.fail(STEPS[step], error(403, "accessDenied", "Permission denied"), times=None)
-        with pytest.raises(AccessDenied, match=r"roles/bigquery.dataEditor and roles/bigquery.jobUser") as raised:
+        with pytest.raises(
+            AccessDenied, match=r"roles/bigquery.user in project .* roles/bigquery.dataEditor on those"
+        ) as raised:
             filled.merge(CALENDAR, calendar(NEW, EVENING))
         assert (raised.value.exit_code, made.happened) == (2, 1)
         made.times = 0
@@ -161,7 +170,7 @@ class TestFaultsThatLast:
         with pytest.raises(WarehouseError, match=remedy):
             filled.merge(CALENDAR, calendar(NEW))
         empty = in_new_project(proxy.address)
-        with pytest.raises(WarehouseError, match=remedy):
+        with pytest.raises(QueryRefused, match=remedy):
             empty.read(f"SELECT * FROM {CALENDAR}")
         assert empty.tables() == []
 
@@ -259,6 +268,11 @@ class TestEnsure:
             elsewhere.ensure()
 
 
+def _client_of(jobs: Jobs) -> bigquery.Client:
+    """A client with credentials that nobody checks, so that the connection is what fails."""
+    return bigquery.Client("p", AnonymousCredentials(), client_options={"api_endpoint": jobs.api_endpoint})
+
+
 class TestSetUp:
     def test_without_a_project_the_setting_is_named(self) -> None:
         with pytest.raises(MissingSetting, match="ZL_BIGQUERY_PROJECT"):
@@ -283,6 +297,39 @@ class TestSetUp:
         monkeypatch.setitem(sys.modules, "google.cloud", None)
         with pytest.raises(MissingDependency, match=r"zl-assets\[bigquery\]"):
             BigQueryWarehouse(Jobs("some-project")).ensure()
+
+    @pytest.mark.parametrize("content", [None, "no json", '{"type": "service_account"}'])
+    def test_a_key_file_that_is_not_usable_is_named(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None
+    ) -> None:
+        key = tmp_path / "key.json"
+        if content is not None:
+            key.write_text(content)
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
+        with pytest.raises(MissingCredential, match=r"key file.*not usable: .*key\.json.*as Google made it"):
+            BigQueryWarehouse(Jobs("some-project")).ensure()
+
+    def test_an_address_without_a_certificate_of_its_own_is_an_error_of_the_service(self, proxy: Proxy) -> None:
+        jobs = Jobs("p", api_endpoint=proxy.address.replace("http://", "https://"), retry_seconds=0.3)
+        jobs.__dict__["client"] = _client_of(jobs)
+        with pytest.raises(ServiceError, match="what answers is not BigQuery") as raised:
+            BigQueryWarehouse(jobs).ensure()
+        assert raised.value.exit_code == 3
+
+    @pytest.mark.parametrize("address", ["localhost:9050", "http://", "not a url", "ftp://host", "http://h/?q=1"])
+    def test_what_is_no_address_is_refused(self, address: str) -> None:
+        with pytest.raises(ValueError, match="http:// or https://"):
+            Settings(bigquery_api_endpoint=address)
+
+    def test_an_address_is_taken_in_any_spelling(self) -> None:
+        assert (
+            Settings(bigquery_api_endpoint="HTTP://127.0.0.1:9050/ ").bigquery_api_endpoint == "http://127.0.0.1:9050"
+        )
+
+    def test_before_the_first_run_there_is_no_simulated_market_and_no_shim(self, proxied: BigQueryWarehouse) -> None:
+        empty = BigQueryWarehouse(replace(proxied.jobs, project=new_project()))
+        assert not holds_simulated_bars(empty)
+        assert recorded_shims(empty).is_empty()
 
     def test_an_address_that_nobody_listens_at_is_told(self) -> None:
         lost = BigQueryWarehouse(Jobs("p", api_endpoint="http://127.0.0.1:9", retry_seconds=0.3))

@@ -60,9 +60,19 @@ CHANGES: list[tuple[Callable[[dict[str, Any]], Any], str, str]] = [
     (lambda t: without(t, "regime.k_vol"), "regime.k_vol is missing, nullable", f"ALTER TABLE {MATRIX} ADD COLUMN"),
     (lambda t: without(t, "source"), "source STRING NOT NULL is missing", "RENAME TO daily_ml_matrix_before"),
     (
-        lambda t: t["schema"]["fields"].append({"name": "extra", "type": "STRING"}),
-        "extra is stored and not in sql/tables",
-        f"ALTER TABLE {MATRIX} DROP COLUMN extra;",
+        lambda t: t["schema"]["fields"].append({"name": "Group", "type": "STRING"}),
+        "Group is stored and not in sql/tables",
+        f"ALTER TABLE {MATRIX} DROP COLUMN `Group`;",
+    ),
+    (
+        lambda t: column(t, "rsi_14").update(name="RSI_14"),
+        "RSI_14 is stored, sql/tables says rsi_14",
+        f"ALTER TABLE {MATRIX} RENAME COLUMN `RSI_14` TO `rsi_14`;",
+    ),
+    (
+        lambda t: column(t, "regime.k_vol").update(name="K_Vol"),
+        "regime.K_Vol is stored, sql/tables says k_vol",
+        "RENAME TO daily_ml_matrix_before",
     ),
     (
         lambda t: column(t, "rsi_14").update(type="INTEGER"),
@@ -163,7 +173,7 @@ class TestAgainstTheServer:
             proxied.ensure()
         told = str(raised.value)
         assert "weight is STRING, sql/tables says INT64; training.regime_calendar: extra is stored" in told
-        assert re.search(r"RENAME TO regime_calendar_before; ALTER TABLE \S+ DROP COLUMN extra;", told)
+        assert re.search(r"RENAME TO regime_calendar_before; ALTER TABLE \S+ DROP COLUMN `extra`;", told)
         assert raised.value.exit_code == 2
         assert [r.method for r in proxy.requests if r.method != "GET"] == []
 

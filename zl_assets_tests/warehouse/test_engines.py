@@ -342,6 +342,18 @@ class TestOtherActions:
         assert listed[HOURS] == TableInfo(HOURS, 1, FIRST.isoformat()), "without a date column the time tells the day"
         assert warehouse.row_count(CALENDAR) == 2
 
+    def test_a_view_that_fails_and_a_table_with_an_odd_name_do_not_hide_the_others(self, warehouse: Warehouse) -> None:
+        warehouse.merge(CALENDAR, calendar({0: 1, 5: 2}))
+        warehouse.create_table("archive.odd-name", "SELECT 1 AS n")
+        warehouse.create_table("archive.gone", "SELECT 1 AS n")
+        warehouse.create_view("CREATE OR REPLACE VIEW archive.broken AS SELECT n FROM archive.gone")
+        warehouse.create_table("archive.gone", "SELECT 2 AS other", replace=True)
+        listed = {t.name: t for t in warehouse.tables()}
+        assert listed["archive.broken"] == TableInfo("archive.broken", None, None)
+        assert listed["archive.odd-name"] == TableInfo("archive.odd-name", 1, None)
+        assert listed[CALENDAR].rows == 2
+        assert warehouse.listed() == sorted(listed)
+
     def test_a_view_that_exists_is_replaced(self, warehouse: Warehouse) -> None:
         warehouse.merge(CALENDAR, calendar({0: 1, 5: 2}))
         for count in (1, 2):

@@ -88,6 +88,22 @@ def simulated_sessions() -> pl.DataFrame:
     return rows_of("market_data.futures_sessions_1d", 3).with_columns(source=pl.lit("simulated"))
 
 
+@pytest.mark.parametrize("simulated", [True, False], ids=["onto a real one", "onto a simulated one"])
+def test_a_market_is_not_pushed_onto_one_of_the_other_world(
+    source: DuckDBWarehouse, proxied: BigQueryWarehouse, *, simulated: bool
+) -> None:
+    hours = "market_data.databento_futures_ohlcv_1h"
+    here, there = ("simulated", "databento") if simulated else ("databento", "simulated")
+    source.merge(hours, rows_of(hours, 800).with_columns(source=pl.lit(here)))
+    proxied.ensure()
+    proxied.merge(hours, rows_of(hours, 3).with_columns(source=pl.lit(there)))
+    before = proxied.read(f"SELECT * FROM {hours} ORDER BY ts_event")
+    with pytest.raises(InputError, match=f"market.*is stored.*{hours}"):
+        push(source, proxied, quiet, allow_simulated=True)
+    assert proxied.read(f"SELECT * FROM {hours} ORDER BY ts_event").equals(before)
+    assert {t.name for t in proxied.tables() if t.rows} == {hours}
+
+
 def test_the_command_prints_a_checksum_for_each_table(
     source: DuckDBWarehouse, proxied: BigQueryWarehouse, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

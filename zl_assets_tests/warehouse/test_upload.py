@@ -63,6 +63,15 @@ def test_a_simulated_forecast_is_refused_unless_allowed(warehouse: Warehouse, tm
     assert upload(tmp_path, warehouse, ["1w"], quiet, allow_simulated=True).forecasts == 2
 
 
+@pytest.mark.parametrize("simulated", [True, False], ids=["beside real ones", "beside simulated ones"])
+def test_forecasts_of_the_two_worlds_are_not_mixed(warehouse: Warehouse, tmp_path: Path, *, simulated: bool) -> None:
+    stored_version(tmp_path, "aaa", simulated=simulated)
+    warehouse.merge(FORECASTS, rows_of(FORECASTS, 1).with_columns(is_simulated=pl.lit(not simulated)))
+    with pytest.raises(InputError, match=f"market.*is stored.*{FORECASTS}"):
+        upload(tmp_path, warehouse, ["1w"], quiet, allow_simulated=True)
+    assert warehouse.row_count(FORECASTS) == 1
+
+
 def test_an_empty_model_store_says_what_fills_it(warehouse: Warehouse, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="zl run"):
         upload(tmp_path, warehouse, ["1w"], quiet)
