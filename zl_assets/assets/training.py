@@ -1,13 +1,18 @@
 """The training view of a horizon, and the frozen table that models learn from."""
 
+from typing import Any
+
 import dagster as dg
 
 from zl_assets.assets.common import WAREHOUSE_POOL, column_schema, node
 from zl_assets.assets.features import MATRIX
+from zl_assets.core.instruments import FORECAST_SYMBOL
 from zl_assets.warehouse.base import Warehouse
 from zl_assets.warehouse.contracts import contract, view_sql
 
+FLAT = "training.vw_flat"
 VIEW = "training.vw_zl_flat"
+MES_VIEW = "training.vw_mes_flat"
 TABLE = "training.zl_training_prod_allhistory"
 
 
@@ -21,25 +26,28 @@ def table_name(horizon: str) -> str:
     return f"{TABLE}_{horizon}"
 
 
-@dg.asset(
-    **node(
-        VIEW,
-        group="training",
-        kind="sql",
-        description="View training.vw_zl_{horizon}_flat: features, weight, target, split of one horizon; no JOIN",
-        per_horizon=True,
-    ),
-    deps=[MATRIX.split(".")],
-    pool=WAREHOUSE_POOL,
-)
+def _view_node(name: str, symbol: str) -> dict[str, Any]:
+    description = f"View training.vw_{symbol.lower()}_{{horizon}}_flat: features, weight, target, split; no JOIN"
+    return node(name, group="training", kind="sql", description=description, per_horizon=True)
+
+
+def _make_view(warehouse: Warehouse, horizon: str, symbol: str) -> dg.MaterializeResult[None]:
+    statement = view_sql(FLAT, horizon, symbol=symbol)
+    warehouse.create_view(statement)
+    name = f"training.vw_{symbol.lower()}_{horizon}_flat"
+    return dg.MaterializeResult(metadata={"view": name, "sql": dg.MetadataValue.md(f"```sql\n{statement}\n```")})
+
+
+@dg.asset(**_view_node(VIEW, FORECAST_SYMBOL), deps=[MATRIX.split(".")], pool=WAREHOUSE_POOL)
 def vw_zl_flat(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]):
     """Create the view of the partition's horizon."""
-    horizon = context.partition_key
-    statement = view_sql(VIEW, horizon)
-    warehouse.create_view(statement)
-    return dg.MaterializeResult(
-        metadata={"view": view_name(horizon), "sql": dg.MetadataValue.md(f"```sql\n{statement}\n```")}
-    )
+    return _make_view(warehouse, context.partition_key, FORECAST_SYMBOL)
+
+
+@dg.asset(**_view_node(MES_VIEW, "MES"), deps=[MATRIX.split(".")], pool=WAREHOUSE_POOL)
+def vw_mes_flat(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]):
+    """Create the view of the second instrument for the partition's horizon."""
+    return _make_view(warehouse, context.partition_key, "MES")
 
 
 @dg.asset(

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
+from zl_assets.assets.predictions import LATEST
+from zl_assets.assets.training import FLAT
 from zl_assets.core.horizons import HORIZONS
+from zl_assets.core.instruments import MATRIX_SYMBOLS
 from zl_assets.errors import InputError, WarehouseError
 from zl_assets.warehouse.base import Value, Warehouse
 from zl_assets.warehouse.comparison import checksum, holds_simulated, refuse_mixture
@@ -16,8 +19,6 @@ from zl_assets.warehouse.shims import SHIMS
 
 if TYPE_CHECKING:
     import polars as pl
-
-_VIEWS = ("training.vw_zl_flat", "predictions.vw_zl_latest")
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,9 @@ def push(
         pushed.append(_push_table(source, target, promised))
         report(f"  {promised.name:<45} {pushed[-1].rows:>9,} rows, {pushed[-1].written:>9,} written")
     for horizon in HORIZONS:
-        for view in _VIEWS:
-            target.create_view(view_sql(view, horizon))
+        target.create_view(view_sql(LATEST, horizon))
+        for symbol in MATRIX_SYMBOLS:
+            target.create_view(view_sql(FLAT, horizon, symbol=symbol))
     return pushed
 
 

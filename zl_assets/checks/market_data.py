@@ -6,7 +6,7 @@ import dagster as dg
 
 from zl_assets.assets.market_data import BARS_1D, BARS_1H, QUARANTINE, SESSIONS
 from zl_assets.checks.common import Check, Verdict, evaluated, no_offender, specs
-from zl_assets.core.instruments import MATRIX_SYMBOLS
+from zl_assets.core.instruments import FORECAST_SYMBOL
 from zl_assets.warehouse.base import Warehouse
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def evaluate_consistent_prices(rows: "pl.DataFrame") -> Verdict:
     return no_offender(rows.filter(broken.fill_null(True)), rows=rows.height)
 
 
-def evaluate_no_session_missing(sessions: "pl.DataFrame", symbols: tuple[str, ...] = MATRIX_SYMBOLS) -> Verdict:
+def evaluate_no_session_missing(sessions: "pl.DataFrame", symbols: tuple[str, ...] = (FORECAST_SYMBOL,)) -> Verdict:
     """No exchange session is missing between the first and the last one, but for known outages of the vendor.
 
     Only the instruments of the matrix must be complete; holes of the others are counted.

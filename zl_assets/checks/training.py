@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from zl_assets.assets.market_data import SESSIONS
-from zl_assets.assets.training import TABLE, VIEW, table_name, view_name
+from zl_assets.assets.training import FLAT, TABLE, VIEW, table_name, view_name
 from zl_assets.checks.common import Check, Verdict, evaluated, no_offender, specs
 from zl_assets.checks.features import COMPLETE_SHARE, span_of
 from zl_assets.core.horizons import HORIZONS
@@ -102,7 +102,7 @@ VIEW_CHECKS = (
         "split_right", "Split at 2023-01-01, no train outcome in the test period", lambda v, _s, _h: evaluate_split(v)
     ),
     Check("no_null_target", "No training row without a target", lambda v, _s, h: evaluate_no_null_target(v, h)),
-    Check("no_join", "The view's SQL holds no JOIN", lambda _v, _s, h: evaluate_no_join(view_sql(VIEW, h))),
+    Check("no_join", "The view's SQL holds no JOIN", lambda _v, _s, h: evaluate_no_join(view_sql(FLAT, h))),
 )
 TABLE_CHECKS = (Check("equals_view", "The frozen table holds the view's rows", evaluate_frozen),)
 

@@ -119,8 +119,11 @@ NOT_FOLLOWED: frozenset[str] = frozenset(
 )
 """Products of the same venue that batch files may carry and no feature reads: skipped and counted, not rejected."""
 
-MATRIX_SYMBOLS: tuple[str, ...] = ("ZL",)
-"""Instruments that get rows in the feature matrix."""
+FORECAST_SYMBOL = "ZL"
+"""The instrument that is forecast: without its bars nothing runs."""
+
+MATRIX_SYMBOLS: tuple[str, ...] = (FORECAST_SYMBOL, "MES")
+"""Instruments that get rows in the feature matrix and training views; one that has no session gets none."""
 
 ROLL_RULE = "v"
 """Continuous contract in use: v = front by volume, the only rule the bar history was collected with."""

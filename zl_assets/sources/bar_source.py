@@ -33,12 +33,13 @@ def refuse_days_without_regime(bars: pl.DataFrame) -> None:
     import polars as pl
 
     from zl_assets.core.bars import EARLIEST
-    from zl_assets.core.instruments import MATRIX_SYMBOLS, ROLL_RULE
+    from zl_assets.core.instruments import FORECAST_SYMBOL, ROLL_RULE
     from zl_assets.core.regimes import V0
 
     first = V0[0].start
     early = bars.filter(
-        pl.col("vendor_symbol").is_in([f"{s}.{ROLL_RULE}.0" for s in MATRIX_SYMBOLS])
+        pl.col("vendor_symbol")
+        == f"{FORECAST_SYMBOL}.{ROLL_RULE}.0"
         & (pl.col("ts_event") >= EARLIEST)
         & (pl.col("ts_event").dt.date() < first)
     )

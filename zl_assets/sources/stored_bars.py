@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from zl_assets.core.bars import DAILY, HOURLY, VALUES, SortedBars, daily_bars, quarantine_rows, without_conflicts
-from zl_assets.core.instruments import MATRIX_SYMBOLS
+from zl_assets.core.instruments import FORECAST_SYMBOL
 from zl_assets.errors import InputError, VendorFileError
 from zl_assets.warehouse.base import NOTHING_MERGED, MergeResult, Value, Warehouse
 from zl_assets.warehouse.contracts import contracts
@@ -192,7 +192,7 @@ def _corrected(
 
 
 def _require_matrix_symbols(delivery: SortedBars) -> None:
-    missing = sorted(set(MATRIX_SYMBOLS) - set(delivery.bars["symbol"].unique()))
+    missing = sorted({FORECAST_SYMBOL} - set(delivery.bars["symbol"].unique()))
     if not missing:
         return
     reasons = dict(delivery.rejected.group_by("reason").len().sort("reason").iter_rows())

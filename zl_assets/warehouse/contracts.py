@@ -1,7 +1,8 @@
 """The contract of every table, read from its CREATE TABLE statement under `sql/tables`.
 
-Schemas, keys, column documentation and frame validation all derive from those files, and from nothing else.
-The statements are in BigQuery's dialect; a `{horizon}` in a table's name makes one table per horizon.
+Schemas, keys, column documentation and frame validation all derive from those files, and from nothing else. The
+statements are in BigQuery's dialect; a `{horizon}` in a table's name makes one table per horizon, and the features of
+the production surface are filled in from `sql/surfaces`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zl_assets.core.horizons import HORIZONS
+from zl_assets.core.instruments import FORECAST_SYMBOL
 from zl_assets.errors import ContractBroken
+from zl_assets.warehouse.surfaces import matrix_columns, prod_surface, selected_columns, training_columns
 
 if TYPE_CHECKING:
     import polars as pl
@@ -171,13 +174,14 @@ def contract(table: str) -> Contract:
         raise ContractBroken("no contract for this table", where=table, action="add it under sql/tables") from None
 
 
-def view_sql(view: str, horizon: str, *, model: str = "") -> str:
+def view_sql(view: str, horizon: str, *, model: str = "", symbol: str = FORECAST_SYMBOL) -> str:
     """The CREATE OR REPLACE VIEW statement of ``dataset.view`` for one horizon, BigQuery's dialect.
 
     Args:
-        view: dataset and file name under `sql/views`, e.g. ``training.vw_zl_flat``.
+        view: dataset and file name under `sql/views`, e.g. ``training.vw_flat``.
         horizon: code of the horizon.
         model: name of the model, for views that speak of one.
+        symbol: the instrument, for views that speak of any.
 
     Raises:
         ContractBroken: the model's name cannot be part of a view's.
@@ -186,15 +190,29 @@ def view_sql(view: str, horizon: str, *, model: str = "") -> str:
         raise ContractBroken("not a name of a model", where=model, action="small letters, digits and underscores")
     dataset, name = view.split(".")
     text = (sql_root() / "views" / dataset / f"{name}.sql").read_text(encoding="utf-8")
-    return _filled(text, horizon).replace("{model}", model)
+    names = {"{model}": model, "{symbol}": symbol, "{instrument}": symbol.lower()}
+    text = _filled(text, horizon)
+    for placeholder, value in names.items():
+        text = text.replace(placeholder, value)
+    return text
 
 
 def _filled(text: str, horizon: str) -> str:
-    return text.replace("{horizon}", horizon).replace("{sessions}", str(HORIZONS[horizon].sessions))
+    text = text.replace("{horizon}", horizon).replace("{sessions}", str(HORIZONS[horizon].sessions))
+    if "_features}" not in text:
+        return text
+    features = prod_surface(sql_root() / "surfaces" / "prod.csv")
+    return text.replace("  {training_features}", training_columns(features, horizon)).replace(
+        "    {selected_features}", selected_columns(features, horizon)
+    )
 
 
 def _per_horizon(text: str) -> list[str]:
-    return [_filled(text, code) for code in HORIZONS] if "{horizon}" in text else [text]
+    if "{horizon}" in text:
+        return [_filled(text, code) for code in HORIZONS]
+    if "{matrix_features}" in text:
+        return [text.replace("  {matrix_features}", matrix_columns(prod_surface(sql_root() / "surfaces" / "prod.csv")))]
+    return [text]
 
 
 def _parse(ddl: str) -> Contract:

@@ -201,7 +201,7 @@ def test_a_table_without_a_contract_is_refused() -> None:
 
 @pytest.mark.parametrize("horizon", HORIZONS)
 def test_a_training_view_is_one_statement_of_its_horizon_without_a_join(horizon: str) -> None:
-    statement = view_sql("training.vw_zl_flat", horizon)
+    statement = view_sql("training.vw_flat", horizon)
     parsed = sqlglot.parse(statement, dialect="bigquery")
     assert len(parsed) == 1
     assert "{" not in statement
@@ -211,7 +211,7 @@ def test_a_training_view_is_one_statement_of_its_horizon_without_a_join(horizon:
 
 @pytest.mark.parametrize("horizon", HORIZONS)
 def test_a_frozen_table_has_the_columns_of_its_view(horizon: str) -> None:
-    select = sqlglot.parse_one(view_sql("training.vw_zl_flat", horizon), dialect="bigquery").expression
+    select = sqlglot.parse_one(view_sql("training.vw_flat", horizon), dialect="bigquery").expression
     inner = select.find(sqlglot.exp.CTE).this
     assert [*inner.named_selects, "split"] == [
         c.name for c in contract(f"training.zl_training_prod_allhistory_{horizon}").columns

@@ -362,7 +362,7 @@ class TestOtherActions:
 
     @pytest.mark.parametrize("horizon", HORIZONS)
     def test_every_view_of_the_project_can_be_made_and_read(self, warehouse: Warehouse, horizon: str) -> None:
-        for view in ("training.vw_zl_flat", "predictions.vw_zl_latest"):
+        for view in ("training.vw_flat", "predictions.vw_zl_latest"):
             warehouse.create_view(view_sql(view, horizon))
         zl = rows_of(MATRIX, 300).with_columns(symbol=pl.lit("ZL"), session_number=pl.int_range(300))
         warehouse.merge(MATRIX, zl.with_columns(pl.col("market_data").struct.with_fields(close=40.0)))

@@ -30,7 +30,7 @@ TEST_START = date(2023, 1, 1)
 def with_views(place: Place) -> Warehouse:
     warehouse = place.with_tables().warehouse
     for horizon in HORIZONS:
-        warehouse.create_view(view_sql("training.vw_zl_flat", horizon))
+        warehouse.create_view(view_sql("training.vw_flat", horizon))
         warehouse.create_view(view_sql("predictions.vw_zl_latest", horizon))
     return warehouse
 

@@ -56,14 +56,7 @@ CREATE TABLE IF NOT EXISTS features.daily_ml_matrix (
     vol_percentile FLOAT64 OPTIONS (description = "Rank of volatility_21d within its trailing 252 sessions, (0, 1]"),
     k_vol FLOAT64 OPTIONS (description = "volatility_21d over its trailing 252-session median, clipped to [0.5, 2.5]")
   > NOT NULL OPTIONS (description = "Regime of the day and state of volatility"),
-  return_1d FLOAT64 OPTIONS (description = "Close over the previous session's close, minus 1"),
-  return_5d FLOAT64 OPTIONS (description = "Close over the close five sessions before, minus 1"),
-  return_21d FLOAT64 OPTIONS (description = "Close over the close 21 sessions before, minus 1"),
-  ma_5 FLOAT64 OPTIONS (description = "Mean close of five sessions"),
-  ma_21 FLOAT64 OPTIONS (description = "Mean close of 21 sessions"),
-  ma_63 FLOAT64 OPTIONS (description = "Mean close of 63 sessions"),
-  volatility_21d FLOAT64 OPTIONS (description = "Standard deviation of return_1d over 21 sessions, not annualised"),
-  rsi_14 FLOAT64 OPTIONS (description = "Relative strength index over 14 sessions, Wilder's smoothing, 0 to 100"),
+  {matrix_features}
   source STRING NOT NULL OPTIONS (description = "databento, or simulated"),
   ingestion_ts TIMESTAMP NOT NULL OPTIONS (description = "When the row was first stored, or last changed"),
   PRIMARY KEY (data_date, symbol) NOT ENFORCED

@@ -1,10 +1,10 @@
--- The training view of one horizon over the feature matrix, without a JOIN.
+-- The training view of one instrument and horizon over the feature matrix, without a JOIN.
 --
 -- The outcome lies {sessions} exchange sessions ahead. RANGE over session_number finds exactly that session:
 -- where the vendor has no data for it, the target is null, never the close of a neighbour.
 -- Left out of learning and scoring ('purged'): suspect sessions, targets that end in one, and rows before the
 -- test period whose outcome is not known before it starts.
-CREATE OR REPLACE VIEW training.vw_zl_{horizon}_flat AS
+CREATE OR REPLACE VIEW training.vw_{instrument}_{horizon}_flat AS
 WITH labelled AS (
   SELECT
     data_date,
@@ -12,14 +12,7 @@ WITH labelled AS (
     session_number,
     is_suspect,
     market_data.close AS close,
-    return_1d,
-    return_5d,
-    return_21d,
-    ma_5,
-    ma_21,
-    ma_63,
-    volatility_21d,
-    rsi_14,
+    {selected_features}
     regime.vol_percentile AS vol_percentile,
     regime.k_vol AS k_vol,
     regime.name AS regime_name,
@@ -29,7 +22,7 @@ WITH labelled AS (
     MAX(data_date) OVER outcome AS target_date,
     NOT is_suspect AND COALESCE(MAX(IF(is_suspect, 1, 0)) OVER outcome, 0) = 0 AS is_usable
   FROM features.daily_ml_matrix
-  WHERE symbol = 'ZL'
+  WHERE symbol = '{symbol}'
   WINDOW outcome AS (
     ORDER BY session_number
     RANGE BETWEEN {sessions} FOLLOWING AND {sessions} FOLLOWING
