@@ -31,7 +31,7 @@ def _view_node(name: str, symbol: str) -> dict[str, Any]:
     return node(name, group="training", kind="sql", description=description, per_horizon=True)
 
 
-def _make_view(warehouse: Warehouse, horizon: str, symbol: str) -> dg.MaterializeResult[None]:
+def _make_view(warehouse: Warehouse, horizon: str, symbol: str) -> dg.MaterializeResult[Any]:
     statement = view_sql(FLAT, horizon, symbol=symbol)
     warehouse.create_view(statement)
     name = f"training.vw_{symbol.lower()}_{horizon}_flat"
