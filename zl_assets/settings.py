@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from zl_assets.core.exchange_calendar import DECISION_TIME
+
 
 def _default_home() -> Path:
     """`.zl/` in the checkout; in the working directory where the package is installed without one."""
@@ -51,7 +53,7 @@ class Settings(BaseSettings):
         default=60.0, ge=0, description="How long to repeat a request that BigQuery turns down for the moment"
     )
     decision_time: time = Field(
-        default=time(13, 30),
+        default=DECISION_TIME,
         description="Chicago time of a session's forecast: what becomes public later that day is not in it",
     )
     databento_api_key: SecretStr | None = Field(

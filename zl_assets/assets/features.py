@@ -1,12 +1,19 @@
 """The feature matrix."""
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
-from zl_assets.assets.common import WAREHOUSE_POOL, merged, node, utc_now
+from zl_assets.assets.common import WAREHOUSE_POOL, counts, merged, node, utc_now
 from zl_assets.assets.market_data import SESSIONS
 from zl_assets.assets.regimes import WEIGHTS
+from zl_assets.core.instruments import FORECAST_SYMBOL
+from zl_assets.settings import Settings
 from zl_assets.warehouse.base import Warehouse
 from zl_assets.warehouse.contracts import contract
+
+if TYPE_CHECKING:
+    import polars as pl
 
 MATRIX = "features.daily_ml_matrix"
 
@@ -16,12 +23,15 @@ MATRIX = "features.daily_ml_matrix"
     deps=[SESSIONS.split("."), WEIGHTS.split(".")],
     pool=WAREHOUSE_POOL,
 )
-def daily_ml_matrix(warehouse: dg.ResourceParam[Warehouse]):
+def daily_ml_matrix(warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]):
     """Build every row of the matrix and merge what changed."""
-    from zl_assets.core.features.matrix import FLAT_FEATURES, build_matrix
+    from zl_assets.core.features.matrix import build_matrix
+    from zl_assets.core.features.registry import input_tables
 
-    sessions = warehouse.read(f"SELECT * FROM {SESSIONS}")
-    rows = build_matrix(sessions, contract(MATRIX).polars_schema(), utc_now())
+    wanted = {table: f"SELECT * FROM raw_intelligence.{table}" for table in input_tables()}
+    read = warehouse.read_all({SESSIONS: f"SELECT * FROM {SESSIONS}", **wanted})
+    sessions, schema = read.pop(SESSIONS), contract(MATRIX).polars_schema()
+    rows = build_matrix(sessions, schema, utc_now(), series=read, at=settings.decision_time)
     result = warehouse.merge(MATRIX, rows)
     return dg.MaterializeResult(
         metadata={
@@ -29,6 +39,18 @@ def daily_ml_matrix(warehouse: dg.ResourceParam[Warehouse]):
             "first_date": str(rows["data_date"].min()),
             "last_date": str(rows["data_date"].max()),
             "suspect_rows": int(rows["is_suspect"].sum()),
-            "rows_with_all_features": rows.drop_nulls(list(FLAT_FEATURES)).height,
+            "rows_by_symbol": counts(dict(rows.group_by("symbol").len().sort("symbol").iter_rows())),
+            "families": counts(_filled_columns(rows)),
         }
     )
+
+
+def _filled_columns(rows: "pl.DataFrame") -> dict[str, int]:
+    """By family, how many of its flat columns hold a value for the instrument that is forecast."""
+    import polars as pl
+
+    from zl_assets.core.features.registry import FAMILIES
+
+    own = rows.filter(pl.col("symbol") == FORECAST_SYMBOL)
+    empty = {s.name for s in own.null_count().iter_columns() if s[0] == own.height}
+    return {f.name: sum(c.name.split(".")[0] not in empty for c in f.features) for f in FAMILIES}

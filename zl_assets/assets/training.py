@@ -6,7 +6,7 @@ import dagster as dg
 
 from zl_assets.assets.common import WAREHOUSE_POOL, column_schema, node
 from zl_assets.assets.features import MATRIX
-from zl_assets.core.instruments import FORECAST_SYMBOL
+from zl_assets.core.instruments import FORECAST_SYMBOL, SECOND_SYMBOL
 from zl_assets.warehouse.base import Warehouse
 from zl_assets.warehouse.contracts import contract, view_sql
 
@@ -16,9 +16,9 @@ MES_VIEW = "training.vw_mes_flat"
 TABLE = "training.zl_training_prod_allhistory"
 
 
-def view_name(horizon: str) -> str:
-    """Name of the training view of a horizon."""
-    return f"training.vw_zl_{horizon}_flat"
+def view_name(horizon: str, symbol: str = FORECAST_SYMBOL) -> str:
+    """Name of the training view of a horizon and instrument."""
+    return f"training.vw_{symbol.lower()}_{horizon}_flat"
 
 
 def table_name(horizon: str) -> str:
@@ -34,8 +34,9 @@ def _view_node(name: str, symbol: str) -> dict[str, Any]:
 def _make_view(warehouse: Warehouse, horizon: str, symbol: str) -> dg.MaterializeResult[Any]:
     statement = view_sql(FLAT, horizon, symbol=symbol)
     warehouse.create_view(statement)
-    name = f"training.vw_{symbol.lower()}_{horizon}_flat"
-    return dg.MaterializeResult(metadata={"view": name, "sql": dg.MetadataValue.md(f"```sql\n{statement}\n```")})
+    return dg.MaterializeResult(
+        metadata={"view": view_name(horizon, symbol), "sql": dg.MetadataValue.md(f"```sql\n{statement}\n```")}
+    )
 
 
 @dg.asset(**_view_node(VIEW, FORECAST_SYMBOL), deps=[MATRIX.split(".")], pool=WAREHOUSE_POOL)
@@ -44,10 +45,10 @@ def vw_zl_flat(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Wa
     return _make_view(warehouse, context.partition_key, FORECAST_SYMBOL)
 
 
-@dg.asset(**_view_node(MES_VIEW, "MES"), deps=[MATRIX.split(".")], pool=WAREHOUSE_POOL)
+@dg.asset(**_view_node(MES_VIEW, SECOND_SYMBOL), deps=[MATRIX.split(".")], pool=WAREHOUSE_POOL)
 def vw_mes_flat(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]):
     """Create the view of the second instrument for the partition's horizon."""
-    return _make_view(warehouse, context.partition_key, "MES")
+    return _make_view(warehouse, context.partition_key, SECOND_SYMBOL)
 
 
 @dg.asset(

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from zl_assets.assets.market_data import SESSIONS
-from zl_assets.assets.training import FLAT, TABLE, VIEW, table_name, view_name
+from zl_assets.assets.training import FLAT, MES_VIEW, TABLE, VIEW, table_name, view_name
 from zl_assets.checks.common import Check, Verdict, evaluated, no_offender, specs
 from zl_assets.checks.features import COMPLETE_SHARE, span_of
 from zl_assets.core.horizons import HORIZONS
+from zl_assets.core.instruments import FORECAST_SYMBOL, SECOND_SYMBOL
 from zl_assets.partitions import HORIZON_PARTITIONS
 from zl_assets.warehouse.base import Warehouse
 from zl_assets.warehouse.contracts import view_sql
@@ -35,12 +36,14 @@ def evaluate_enough_targets(view: "pl.DataFrame", horizon: str) -> Verdict:
     return Verdict(labelled >= needed, {"rows_with_target": labelled, "needed": needed})
 
 
-def evaluate_target_recomputed(view: "pl.DataFrame", sessions: "pl.DataFrame", horizon: str) -> Verdict:
+def evaluate_target_recomputed(
+    view: "pl.DataFrame", sessions: "pl.DataFrame", horizon: str, symbol: str = FORECAST_SYMBOL
+) -> Verdict:
     """The target equals close[t+h]/close[t]-1 recomputed from the sessions, t counted in exchange sessions."""
     import polars as pl
 
     ahead = HORIZONS[horizon].sessions
-    closes = sessions.filter(pl.col("symbol") == "ZL").select("session_number", "close")
+    closes = sessions.filter(pl.col("symbol") == symbol).select("session_number", "close")
     outcome = closes.select(pl.col("session_number") - ahead, pl.col("close").alias("outcome"))
     recomputed = closes.join(outcome, on="session_number", how="left").select(
         "session_number", expected=pl.col("outcome") / pl.col("close") - 1
@@ -95,29 +98,58 @@ def evaluate_frozen(frozen: "pl.DataFrame", view: "pl.DataFrame") -> Verdict:
     )
 
 
+def _view_checks(symbol: str) -> tuple[Check, ...]:
+    """Checks of an instrument's view, each over the view, the sessions and the horizon."""
+    return (
+        Check(
+            "target_recomputed",
+            "The target equals an independent recomputation",
+            lambda v, s, h: evaluate_target_recomputed(v, s, h, symbol),
+        ),
+        Check(
+            "split_right",
+            "Split at 2023-01-01, no train outcome in the test period",
+            lambda v, _s, _h: evaluate_split(v),
+        ),
+        Check("no_null_target", "No training row without a target", lambda v, _s, h: evaluate_no_null_target(v, h)),
+        Check(
+            "no_join",
+            "The view's SQL holds no JOIN",
+            lambda _v, _s, h: evaluate_no_join(view_sql(FLAT, h, symbol=symbol)),
+        ),
+    )
+
+
+MES_CHECKS = _view_checks(SECOND_SYMBOL)
 VIEW_CHECKS = (
     Check("enough_targets", "Enough rows with a target", lambda v, _s, h: evaluate_enough_targets(v, h)),
-    Check("target_recomputed", "The target equals an independent recomputation", evaluate_target_recomputed),
-    Check(
-        "split_right", "Split at 2023-01-01, no train outcome in the test period", lambda v, _s, _h: evaluate_split(v)
-    ),
-    Check("no_null_target", "No training row without a target", lambda v, _s, h: evaluate_no_null_target(v, h)),
-    Check("no_join", "The view's SQL holds no JOIN", lambda _v, _s, h: evaluate_no_join(view_sql(FLAT, h))),
+    *_view_checks(FORECAST_SYMBOL),
 )
 TABLE_CHECKS = (Check("equals_view", "The frozen table holds the view's rows", evaluate_frozen),)
+
+
+def _view_and_sessions(warehouse: Warehouse, symbol: str, horizon: str) -> "tuple[pl.DataFrame, pl.DataFrame]":
+    read = warehouse.read_all(
+        {
+            "view": f"SELECT * FROM {view_name(horizon, symbol)} ORDER BY data_date",
+            "sessions": f"SELECT symbol, session_number, close FROM {SESSIONS} WHERE symbol = '{symbol}'",
+        }
+    )
+    return read["view"], read["sessions"]
 
 
 @dg.multi_asset_check(name="vw_zl_flat_checks", specs=specs(VIEW, VIEW_CHECKS, HORIZON_PARTITIONS))
 def vw_zl_flat_checks(context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]):
     """Check the view of the partition's horizon."""
     horizon = context.partition_key
-    read = warehouse.read_all(
-        {
-            "view": f"SELECT * FROM {view_name(horizon)} ORDER BY data_date",
-            "sessions": f"SELECT symbol, session_number, close FROM {SESSIONS} WHERE symbol = 'ZL'",
-        }
-    )
-    yield from evaluated(VIEW, VIEW_CHECKS, read["view"], read["sessions"], horizon)
+    yield from evaluated(VIEW, VIEW_CHECKS, *_view_and_sessions(warehouse, FORECAST_SYMBOL, horizon), horizon)
+
+
+@dg.multi_asset_check(name="vw_mes_flat_checks", specs=specs(MES_VIEW, MES_CHECKS, HORIZON_PARTITIONS))
+def vw_mes_flat_checks(context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]):
+    """Check the second instrument's view of the partition's horizon."""
+    horizon = context.partition_key
+    yield from evaluated(MES_VIEW, MES_CHECKS, *_view_and_sessions(warehouse, SECOND_SYMBOL, horizon), horizon)
 
 
 @dg.multi_asset_check(name="zl_training_checks", specs=specs(TABLE, TABLE_CHECKS, HORIZON_PARTITIONS))

@@ -50,6 +50,13 @@ KNOWN_OUTAGES: dict[Market, dict[date, str]] = {
 SETTLEMENT = time(13, 20)
 """Chicago time at which a regular ZL session is over and its close known."""
 
+DECISION_TIME = time(13, 30)
+"""Chicago time of the decision on a session's day, unless a setting says otherwise: ten minutes after SETTLEMENT.
+
+The close of the VIX (16:15 in New York), the positioning report (Friday 15:30) and the sessions of markets that trade
+into the afternoon come later, so a decision sees those of the day before.
+"""
+
 
 @cache
 def sessions_of(market: Market) -> tuple[date, ...]:

@@ -122,7 +122,10 @@ NOT_FOLLOWED: frozenset[str] = frozenset(
 FORECAST_SYMBOL = "ZL"
 """The instrument that is forecast: without its bars nothing runs."""
 
-MATRIX_SYMBOLS: tuple[str, ...] = (FORECAST_SYMBOL, "MES")
+SECOND_SYMBOL = "MES"
+"""An instrument with matrix rows and training views of its own; never a feature of ZL, which is nine years older."""
+
+MATRIX_SYMBOLS: tuple[str, ...] = (FORECAST_SYMBOL, SECOND_SYMBOL)
 """Instruments that get rows in the feature matrix and training views; one that has no session gets none."""
 
 ROLL_RULE = "v"

@@ -12,7 +12,7 @@ import pytest
 
 from zl_assets.assets.features import MATRIX
 from zl_assets.assets.market_data import SESSIONS
-from zl_assets.assets.training import VIEW, table_name, view_name
+from zl_assets.assets.training import FLAT, table_name, view_name
 from zl_assets.checks.training import (
     TABLE_CHECKS,
     VIEW_CHECKS,
@@ -52,7 +52,7 @@ def filled(place: Place, sessions: pl.DataFrame, horizons: Iterable[str] = HORIZ
     warehouse.merge(SESSIONS, sessions.with_columns(ingest_timestamp=pl.lit(NOW)))
     warehouse.merge(MATRIX, build_matrix(sessions, MATRIX_SCHEMA, NOW))
     for horizon in horizons:
-        warehouse.create_view(view_sql(VIEW, horizon))
+        warehouse.create_view(view_sql(FLAT, horizon))
         warehouse.replace(table_name(horizon), f"SELECT * FROM {view_name(horizon)}")
     return warehouse
 
@@ -223,7 +223,7 @@ class TestEnoughTargets:
 class TestNoJoin:
     @pytest.mark.parametrize("horizon", HORIZONS)
     def test_the_projects_views_pass(self, horizon: str) -> None:
-        assert evaluate_no_join(view_sql(VIEW, horizon)).passed
+        assert evaluate_no_join(view_sql(FLAT, horizon)).passed
 
     def test_the_word_in_a_comment_or_a_text_passes(self) -> None:
         assert evaluate_no_join("SELECT 'a JOIN b' AS x FROM t -- JOIN u\n/* CROSS JOIN v */").passed

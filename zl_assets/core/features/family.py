@@ -15,6 +15,8 @@ from typing import Literal
 
 import polars as pl
 
+from zl_assets.core.instruments import FORECAST_SYMBOL
+
 BLOCK_SESSIONS = 512
 """Sessions of a block; the first one begins at session number 0."""
 
@@ -128,6 +130,7 @@ class Family:
         features: its columns.
         build: computes them: `symbol`, `data_date` and the columns, one row per decision. A STRUCT is one column.
         rules: numbers of the signal rules it must obey.
+        universal: whether it is about the instrument's own bars alone, so that every instrument has it; else ZL has.
     """
 
     name: str
@@ -138,10 +141,12 @@ class Family:
     features: tuple[Feature, ...]
     build: Callable[[Inputs], pl.DataFrame]
     rules: tuple[int, ...] = ()
+    universal: bool = False
 
     def available(self, inputs: Inputs) -> bool:
-        """Whether every table it needs has rows."""
-        return all(table in inputs.series for table in self.inputs)
+        """Whether it is about the instrument, and every table it needs has rows."""
+        about = self.universal or inputs.symbol == FORECAST_SYMBOL
+        return about and all(table in inputs.series for table in self.inputs)
 
 
 def build_family(family: Family, inputs: Inputs, since: int | None = None) -> pl.DataFrame:

@@ -1,27 +1,20 @@
-"""The feature matrix: one row per session and symbol, assembled from sessions, technical features and regimes."""
+"""The feature matrix: one row per session and instrument, assembled from sessions, families and regimes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, time
 
 import polars as pl
 
-from zl_assets.core.features.technical import with_technical
+from zl_assets.core.exchange_calendar import DECISION_TIME
+from zl_assets.core.features.family import Family, Inputs, build_family
+from zl_assets.core.features.registry import FAMILIES
 from zl_assets.core.instruments import MATRIX_SYMBOLS
+from zl_assets.core.point_in_time import decision_times
 from zl_assets.core.regimes import with_regime
 
-FLAT_FEATURES: tuple[str, ...] = (
-    "return_1d",
-    "return_5d",
-    "return_21d",
-    "ma_5",
-    "ma_21",
-    "ma_63",
-    "volatility_21d",
-    "rsi_14",
-)
-_NOT_BUILT = ("pivots", "policy", "golden_zone")
+_BAR = ("open", "high", "low", "close", "volume", "vwap", "realized_vol_1h")
 
 
 def build_matrix(
@@ -29,34 +22,93 @@ def build_matrix(
     schema: Mapping[str, pl.DataType],
     now: datetime,
     symbols: Sequence[str] = MATRIX_SYMBOLS,
+    *,
+    series: Mapping[str, pl.DataFrame] | None = None,
+    at: time = DECISION_TIME,
 ) -> pl.DataFrame:
     """Rows of features.daily_ml_matrix.
 
     Args:
-        sessions: rows of market_data.futures_sessions_1d.
-        schema: the table's Polars schema, which gives the STRUCTs that have no values yet their type.
+        sessions: rows of market_data.futures_sessions_1d, every followed symbol.
+        schema: the table's Polars schema. A column that no available family computes is null in its type.
         now: ingestion timestamp (UTC).
         symbols: instruments that get rows.
+        series: rows of raw_intelligence tables by name without the dataset.
+        at: Chicago time of the decision.
 
     Returns:
-        One row per session of the symbols, sorted by symbol and date. Suspect sessions are kept and flagged.
+        One row per session of the instruments, by instrument and date. Suspect sessions are kept and flagged.
 
     Raises:
         RegimeError: a session lies outside every regime.
     """
-    wanted = sessions.filter(pl.col("symbol").is_in(list(symbols))).sort("symbol", "trade_date")
-    built = with_regime(with_technical(wanted), "trade_date")
-    return built.select(
+    instruments = inputs_of(sessions, series or {}, at, symbols)
+    rows = [instrument_rows(inputs, schema, now) for inputs in instruments]
+    return pl.concat(rows) if rows else pl.DataFrame(schema=dict(schema))
+
+
+def inputs_of(
+    sessions: pl.DataFrame, series: Mapping[str, pl.DataFrame], at: time, symbols: Sequence[str]
+) -> list[Inputs]:
+    """What families read, for each instrument that has a session.
+
+    Args:
+        sessions: rows of market_data.futures_sessions_1d, every followed symbol.
+        series: rows of raw_intelligence tables by name without the dataset; those without rows are left out.
+        at: Chicago time of the decision.
+        symbols: instruments that get rows.
+    """
+    ordered = sessions.sort("symbol", "trade_date")
+    filled = {table: rows for table, rows in series.items() if not rows.is_empty()}
+    own = [ordered.filter(pl.col("symbol") == symbol) for symbol in symbols]
+    return [Inputs(decision_times(rows, at), ordered, filled) for rows in own if not rows.is_empty()]
+
+
+def instrument_rows(
+    inputs: Inputs,
+    schema: Mapping[str, pl.DataType],
+    now: datetime,
+    families: Sequence[Family] = FAMILIES,
+    since: int | None = None,
+) -> pl.DataFrame:
+    """Rows of features.daily_ml_matrix for one instrument.
+
+    Args:
+        inputs: see `inputs_of`.
+        schema: the table's Polars schema. A column that no available family computes is null in its type.
+        now: ingestion timestamp (UTC).
+        families: what to compute.
+        since: first session number wanted; all sessions where it is None.
+
+    Returns:
+        One row per session, ascending. Suspect sessions are kept and flagged.
+
+    Raises:
+        RegimeError: a session lies outside every regime.
+    """
+    own = inputs.own_sessions()
+    if since is not None:
+        own = own.filter(pl.col("session_number") >= since)
+    keys = own.select("symbol", pl.col("trade_date").alias("data_date"))
+    frame = with_regime(own, "trade_date").select(
         pl.col("trade_date").alias("data_date"),
         "symbol",
         "session_number",
         "is_suspect",
-        pl.struct("open", "high", "low", "close", "volume", "vwap", "realized_vol_1h").alias("market_data"),
-        *[pl.lit(None, dtype=schema[name]).alias(name) for name in _NOT_BUILT],
-        pl.struct(
-            pl.col("regime_name").alias("name"), pl.col("regime_weight").alias("weight"), "vol_percentile", "k_vol"
-        ).alias("regime"),
-        *FLAT_FEATURES,
         "source",
-        pl.lit(now).alias("ingestion_ts"),
+        pl.struct(_BAR).alias("market_data"),
+        pl.col("regime_name").alias("name"),
+        pl.col("regime_weight").alias("weight"),
+    )
+    for family in families:
+        if family.available(inputs):
+            built = build_family(family, inputs, since)
+            assert built.select("symbol", "data_date").equals(keys), family.name
+            frame = pl.concat([frame, built.drop("symbol", "data_date")], how="horizontal")
+    frame = frame.with_columns(
+        pl.struct("name", "weight", "vol_percentile", "k_vol").alias("regime"), pl.lit(now).alias("ingestion_ts")
+    )
+    return frame.select(
+        (pl.col(name) if name in frame.columns else pl.lit(None)).cast(dtype).alias(name)
+        for name, dtype in schema.items()
     )

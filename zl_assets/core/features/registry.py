@@ -1,0 +1,23 @@
+"""Every feature family, in the order of the roadmap."""
+
+from __future__ import annotations
+
+from zl_assets.core.features import base
+from zl_assets.core.features.family import Family, Feature
+
+FAMILIES: tuple[Family, ...] = (base.FAMILY,)
+
+
+def families() -> dict[str, Family]:
+    """Families by name."""
+    return {family.name: family for family in FAMILIES}
+
+
+def features() -> dict[str, Feature]:
+    """Every feature of the production families by name."""
+    return {feature.name: feature for family in FAMILIES for feature in family.features}
+
+
+def input_tables() -> tuple[str, ...]:
+    """The raw_intelligence tables that some family reads, without the dataset."""
+    return tuple(sorted({table for family in FAMILIES for table in family.inputs}))
