@@ -38,8 +38,7 @@ def refuse_days_without_regime(bars: pl.DataFrame) -> None:
 
     first = V0[0].start
     early = bars.filter(
-        pl.col("vendor_symbol")
-        == f"{FORECAST_SYMBOL}.{ROLL_RULE}.0"
+        (pl.col("vendor_symbol") == f"{FORECAST_SYMBOL}.{ROLL_RULE}.0")
         & (pl.col("ts_event") >= EARLIEST)
         & (pl.col("ts_event").dt.date() < first)
     )
