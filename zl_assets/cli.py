@@ -151,6 +151,23 @@ def query(
 
 
 @app.command()
+def families(home: HomeOption = None, warehouse: WarehouseOption = None, as_json: JsonOption = False) -> None:
+    """List the feature families: columns, coverage, age, and what the gate found."""
+    from dataclasses import asdict
+
+    from zl_assets.automation.families import collect_families
+    from zl_assets.automation.status import holds_simulated_bars
+    from zl_assets.build import build_warehouse
+
+    store = build_warehouse(_settings(home=home, warehouse=warehouse))
+    rows, simulated = [asdict(state) for state in collect_families(store)], holds_simulated_bars(store)
+    if as_json:
+        print_json({"simulated": simulated, "families": rows})
+    else:
+        print_rows(f"feature families of ZL ({SIMULATED})" if simulated else "feature families of ZL", rows)
+
+
+@app.command()
 def export(
     home: HomeOption = None,
     horizon: HorizonOrAllOption = "all",

@@ -1,0 +1,90 @@
+"""What `zl families` tells: each feature family with its columns, coverage, age and verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+from zl_assets.assets.features import MATRIX
+from zl_assets.core.features.registry import FAMILIES, input_tables
+from zl_assets.core.instruments import FORECAST_SYMBOL
+from zl_assets.warehouse.base import Warehouse
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from zl_assets.core.features.family import Family
+
+NOT_MEASURED = "not measured: zl gate"
+
+
+@dataclass(frozen=True)
+class FamilyState:
+    """One family as it is stored for the instrument that is forecast.
+
+    Attributes:
+        family: its name.
+        version: its place in the roadmap.
+        columns: how many it declares.
+        filled: how many of them hold a value anywhere.
+        coverage: share of values that are there, over its columns and all sessions.
+        since: first session with a value.
+        newest: latest session with a value.
+        age_days: days from the oldest of its inputs' newest observations to the newest session; None for bars alone.
+        state: available, or which of its tables hold no row.
+        verdict: by horizon, what `zl gate` found last.
+    """
+
+    family: str
+    version: str
+    columns: int
+    filled: int
+    coverage: float
+    since: date | None
+    newest: date | None
+    age_days: int | None
+    state: str
+    verdict: str
+
+
+def collect_families(warehouse: Warehouse) -> list[FamilyState]:
+    """The families of the registry, in its order.
+
+    Raises:
+        QueryRefused: nothing has been built yet.
+    """
+    observed = {table: f"SELECT MAX(observed_date) AS newest FROM raw_intelligence.{table}" for table in input_tables()}
+    matrix = f"SELECT * FROM {MATRIX} WHERE symbol = '{FORECAST_SYMBOL}' ORDER BY data_date"
+    read = warehouse.read_all({MATRIX: matrix, **observed})
+    rows = read.pop(MATRIX)
+    newest = {table: frame["newest"].item() for table, frame in read.items()}
+    return [_state(family, rows, newest) for family in FAMILIES]
+
+
+def _state(family: Family, rows: pl.DataFrame, newest: dict[str, date | None]) -> FamilyState:
+    there = rows.select(_column(f.name).is_not_null().alias(f.name) for f in family.features).to_numpy()
+    days: list[date] = rows["data_date"].to_list()
+    with_value = [day for day, any_there in zip(days, there.any(axis=1).tolist(), strict=True) if any_there]
+    missing = [table for table in family.inputs if newest[table] is None]
+    observed = [day for table in family.inputs if (day := newest[table])]
+    return FamilyState(
+        family=family.name,
+        version=family.version,
+        columns=len(family.features),
+        filled=int(there.any(axis=0).sum()),
+        coverage=round(float(there.mean()), 3) if days else 0.0,
+        since=with_value[0] if with_value else None,
+        newest=with_value[-1] if with_value else None,
+        age_days=(days[-1] - min(observed)).days if days and observed and not missing else None,
+        state=f"no row in {', '.join(missing)}" if missing else "available",
+        verdict=NOT_MEASURED,
+    )
+
+
+def _column(name: str) -> pl.Expr:
+    """A feature in the matrix, where those with a dot are fields of a STRUCT."""
+    import polars as pl
+
+    struct, _, field = name.partition(".")
+    return pl.col(struct).struct.field(field) if field else pl.col(struct)
