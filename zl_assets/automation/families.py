@@ -63,16 +63,18 @@ def collect_families(warehouse: Warehouse) -> list[FamilyState]:
 
 
 def _state(family: Family, rows: pl.DataFrame, newest: dict[str, date | None]) -> FamilyState:
+    import numpy as np
+
     there = rows.select(_column(f.name).is_not_null().alias(f.name) for f in family.features).to_numpy()
     days: list[date] = rows["data_date"].to_list()
-    with_value = [day for day, any_there in zip(days, there.any(axis=1).tolist(), strict=True) if any_there]
+    with_value = [day for day, any_there in zip(days, np.any(there, axis=1).tolist(), strict=True) if any_there]
     missing = [table for table in family.inputs if newest[table] is None]
     observed = [day for table in family.inputs if (day := newest[table])]
     return FamilyState(
         family=family.name,
         version=family.version,
         columns=len(family.features),
-        filled=int(there.any(axis=0).sum()),
+        filled=int(np.any(there, axis=0).sum()),
         coverage=round(float(there.mean()), 3) if days else 0.0,
         since=with_value[0] if with_value else None,
         newest=with_value[-1] if with_value else None,
