@@ -155,13 +155,16 @@ _BARS: dict[str, pl.Expr] = {
     "garman_klass_1": 0.5 * logarithm(_H / _L).pow(2) - (2 * pl.lit(2.0).log() - 1) * _OPENING.pow(2),
 }
 
+_TIE = 1e-9
+"""Typical prices of the same ticks differ by rounding; a tick is four orders of magnitude above this."""
 _MONEY = _TYPICAL * _V
+_MOVE = _TYPICAL / pl.col("typical_1") - 1
 _SIGNS: dict[str, pl.Expr] = {
     "sign": _RET.sign(),
     "squared": _RET.pow(2),
     "fallen": _RET.clip(upper_bound=0).pow(2),
-    "inflow": pl.when(pl.col("typical_1") < _TYPICAL).then(_MONEY).otherwise(0 * pl.col("typical_1")),
-    "outflow": pl.when(pl.col("typical_1") > _TYPICAL).then(_MONEY).otherwise(0 * pl.col("typical_1")),
+    "inflow": pl.when(_MOVE > _TIE).then(_MONEY).otherwise(0 * pl.col("typical_1")),
+    "outflow": pl.when(_MOVE < -_TIE).then(_MONEY).otherwise(0 * pl.col("typical_1")),
     "signed_volume": (_RET.sign() * _V).fill_null(0),
     "step": _CHANGE.abs(),
     "illiquidity": ratio(_RET.abs(), _V),

@@ -13,7 +13,9 @@ the fields are. A calendar is published ahead, so days to come may be counted.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import reduce
 from math import pi
+from operator import add
 
 import polars as pl
 
@@ -116,16 +118,22 @@ def _enough(value: str, statistic: pl.Expr) -> pl.Expr:
     return pl.when(_count(value) >= MIN_YEARS).then(statistic)
 
 
+def _total(columns: Iterable[pl.Expr]) -> pl.Expr:
+    """Sum of the columns that have a value, in their order: sum_horizontal adds in whatever order its threads end."""
+    return reduce(add, (column.fill_null(0.0) for column in columns))
+
+
 def _mean(value: str) -> pl.Expr:
-    return _enough(value, pl.mean_horizontal(_years(value)))
+    return _enough(value, _total(_years(value)) / _count(value))
 
 
 def _hit_rate(value: str) -> pl.Expr:
-    return _enough(value, pl.mean_horizontal((column > 0).cast(pl.Float64) for column in _years(value)))
+    return _enough(value, _total((column > 0).cast(pl.Float64) for column in _years(value)) / _count(value))
 
 
 def _spread(value: str) -> pl.Expr:
-    squares = pl.sum_horizontal((column - pl.mean_horizontal(_years(value))).pow(2) for column in _years(value))
+    mean = _total(_years(value)) / _count(value)
+    squares = _total((column - mean).pow(2) for column in _years(value))
     return _enough(value, (squares / (_count(value) - 1)).sqrt())
 
 
