@@ -1,0 +1,208 @@
+"""Seasonality: what past years did around this date, and where the year stands.
+
+Statistics are of the ten years before, one value a year, and null with fewer than five; the current year is only ever
+compared with them. A past year's value is found at its last sound session on or before the same date, at most a week
+back. Returns are logarithmic and without roll gaps. What followed a date in a past year had happened long before the
+session: the longest look ahead from a year ago ends three months after it.
+
+Crop phases are the usual dates of USDA NASS (Field Crops: Usual Planting and Harvesting Dates) for the Midwest and of
+CONAB's calendar for Brazil's Centre-West and South, as fixed days of the year: they say what is at stake, not how far
+the fields are. A calendar is published ahead, so days to come may be counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import reduce
+from math import pi
+from operator import add
+
+import polars as pl
+
+from zl_assets.core.exchange_calendar import session_frame
+from zl_assets.core.features.family import Family, Feature, Inputs
+from zl_assets.core.features.indicators import ratio, roll_adjusted
+
+PAST_YEARS = 10
+MIN_YEARS = 5
+LOOK_BACK = PAST_YEARS * 253 + 120
+NEXT_SESSIONS = (5, 21, 63)
+LAST_SESSIONS = (5, 21, 63)
+TOLERANCE = "7d"
+
+ZL_MONTHS = (1, 3, 5, 7, 8, 9, 10, 12)
+"""Delivery months F H K N Q U V Z of soybean oil. The last trade is on the session before the 15th."""
+
+PHASES: dict[str, tuple[tuple[int, int], tuple[int, int], str]] = {
+    "us_planting": ((4, 15), (6, 15), "Soybeans are planted in the Midwest"),
+    "us_growing": ((6, 16), (9, 10), "Midwest soybeans flower and fill pods"),
+    "us_harvest": ((9, 11), (11, 15), "Soybeans are harvested in the Midwest"),
+    "brazil_planting": ((9, 15), (12, 15), "Soybeans are planted in Brazil"),
+    "brazil_harvest": ((1, 15), (5, 15), "Soybeans are harvested in Brazil"),
+}
+"""First and last day (month, day) of a phase of the crop, and what it is."""
+
+
+def build(inputs: Inputs) -> pl.DataFrame:
+    """The columns of FAMILY, one row per decision; on a suspect session the calendar's alone."""
+    own = roll_adjusted(inputs.own_sessions()).with_row_index("row")
+    statistics = [_around_the_date(own), _of_the_period(own, "month"), _of_the_period(own, "week")]
+    prices = pl.concat([own.select(data_date="trade_date"), *statistics], how="horizontal")
+    calendar = _calendar(inputs.decisions)
+    return calendar.join(prices, on="data_date", how="left", maintain_order="left").select(
+        "symbol", "data_date", *[f.name for f in FAMILY.features]
+    )
+
+
+def _around_the_date(own: pl.DataFrame) -> pl.DataFrame:
+    """Statistics of what came before and after the same date in past years."""
+    price = pl.col("c")
+    values = own.select(
+        **{f"next_{n}": (price.shift(-n) / price).log() for n in NEXT_SESSIONS},
+        **{f"last_{n}": (price / price.shift(n)).log() for n in LAST_SESSIONS},
+        volatility=(price / price.shift(1)).log().rolling_std(21),
+    )
+    dates = own.select("row", date="trade_date")
+    columns: list[pl.DataFrame] = [values.select(pl.all().name.prefix("now_"))]
+    for years in range(1, PAST_YEARS + 1):
+        then = own.select(date=pl.col("trade_date").dt.offset_by(f"-{years}y"))
+        row = then.join_asof(dates, on="date", tolerance=TOLERANCE, check_sortedness=False)["row"]
+        columns.append(values.select(pl.all().gather(row).name.suffix(f"_{years}")))
+    wide = pl.concat(columns, how="horizontal")
+    z = {
+        f"season_last_{n}d_z": ratio(pl.col(f"now_last_{n}") - _mean(f"last_{n}"), _spread(f"last_{n}"))
+        for n in LAST_SESSIONS
+    }
+    return wide.select(
+        **{f"season_next_{n}d_mean": _mean(f"next_{n}") for n in NEXT_SESSIONS},
+        **{f"season_next_{n}d_hit_rate": _hit_rate(f"next_{n}") for n in NEXT_SESSIONS},
+        **z,
+        season_volatility_ratio=ratio(pl.col("now_volatility"), _mean("volatility")),
+        season_years=_count("next_5").cast(pl.Float64),
+    )
+
+
+def _of_the_period(own: pl.DataFrame, period: str) -> pl.DataFrame:
+    """Statistics of the same month, or ISO week, of past years, each as a whole."""
+    date = pl.col("trade_date")
+    keys = {
+        "month": (date.dt.year().cast(pl.Int32) * 100 + date.dt.month()),
+        "week": (date.dt.iso_year().cast(pl.Int32) * 100 + date.dt.week()),
+    }
+    dated = own.select("c", key=keys[period])
+    # A period's return runs from the last close of the one before, so the window's first period has none.
+    whole = dated.group_by("key", maintain_order=True).agg(pl.col("c").last())
+    returns = whole.select("key", value=(pl.col("c") / pl.col("c").shift(1)).log())
+    columns = [
+        dated.select(key=pl.col("key") - 100 * years)
+        .join(returns, on="key", how="left", maintain_order="left")
+        .select(pl.col("value").alias(f"value_{years}"))
+        for years in range(1, PAST_YEARS + 1)
+    ]
+    return pl.concat(columns, how="horizontal").select(
+        _mean("value").alias(f"{period}_mean_return"),
+        _hit_rate("value").alias(f"{period}_hit_rate"),
+        _count("value").cast(pl.Float64).alias(f"{period}_years"),
+    )
+
+
+def _years(value: str) -> list[pl.Expr]:
+    return [pl.col(f"{value}_{years}") for years in range(1, PAST_YEARS + 1)]
+
+
+def _count(value: str) -> pl.Expr:
+    return pl.sum_horizontal(column.is_not_null().cast(pl.Int64) for column in _years(value))
+
+
+def _enough(value: str, statistic: pl.Expr) -> pl.Expr:
+    return pl.when(_count(value) >= MIN_YEARS).then(statistic)
+
+
+def _total(columns: Iterable[pl.Expr]) -> pl.Expr:
+    """Sum of the columns that have a value, in their order: sum_horizontal adds in whatever order its threads end."""
+    return reduce(add, (column.fill_null(0.0) for column in columns))
+
+
+def _mean(value: str) -> pl.Expr:
+    return _enough(value, _total(_years(value)) / _count(value))
+
+
+def _hit_rate(value: str) -> pl.Expr:
+    return _enough(value, _total((column > 0).cast(pl.Float64) for column in _years(value)) / _count(value))
+
+
+def _spread(value: str) -> pl.Expr:
+    mean = _total(_years(value)) / _count(value)
+    squares = _total((column - mean).pow(2) for column in _years(value))
+    return _enough(value, (squares / (_count(value) - 1)).sqrt())
+
+
+def _calendar(decisions: pl.DataFrame) -> pl.DataFrame:
+    """Where the year stands: flags, days and angles."""
+    date = pl.col("data_date")
+    day = date.dt.month().cast(pl.Int32) * 100 + date.dt.day()
+    angle = 2 * pi * (date.dt.ordinal_day() - 1) / 365.25
+    known = decisions.select("symbol", "data_date", "session_number").with_columns(
+        **{
+            name: day.is_between(first[0] * 100 + first[1], last[0] * 100 + last[1]).cast(pl.Float64)
+            for name, (first, last, _) in PHASES.items()
+        },
+        year_sin=angle.sin(),
+        year_cos=angle.cos(),
+        day_of_week=date.dt.weekday().cast(pl.Float64),
+        month_of_year=date.dt.month().cast(pl.Float64),
+    )
+    last = last_trade_days()
+    found = known.join_asof(
+        last, left_on="data_date", right_on="last_trade", strategy="forward", check_sortedness=False
+    )
+    oil = pl.col("symbol") == "ZL"
+    return found.with_columns(
+        days_to_last_trade=pl.when(oil).then((pl.col("last_trade") - date).dt.total_days().cast(pl.Float64)),
+        sessions_to_last_trade=pl.when(oil).then((pl.col("last_session") - pl.col("session_number")).cast(pl.Float64)),
+    ).drop("session_number", "last_trade", "last_session")
+
+
+def last_trade_days() -> pl.DataFrame:
+    """Last trading days of soybean oil contracts: last_trade (Date, ascending) and last_session, its number."""
+    date = pl.col("trade_date")
+    before = session_frame("grains").filter(date.dt.month().is_in(list(ZL_MONTHS)) & (date.dt.day() < 15))
+    months = before.group_by(date.dt.truncate("1mo").alias("delivery"), maintain_order=True).last()
+    return months.select(last_trade="trade_date", last_session="session_number")
+
+
+def _features() -> Iterable[Feature]:
+    for n in NEXT_SESSIONS:
+        what = f"what followed this date over {n} sessions in past years"
+        yield Feature(f"season_next_{n}d_mean", "1", f"Mean log return of {what}", "calendar", "season")
+        yield Feature(f"season_next_{n}d_hit_rate", "0 to 1", f"Share of rises in {what}", "calendar", "season")
+    for n in LAST_SESSIONS:
+        what = f"Log return over {n} sessions against the same date of past years"
+        yield Feature(f"season_last_{n}d_z", "1", what, "calendar", "season")
+    what = "21-session volatility over its mean at this date of past years"
+    yield Feature("season_volatility_ratio", "1", what, "calendar", "season")
+    yield Feature("season_years", "years", "Past years that have a session at this date", "calendar", "count")
+    for period in ("month", "week"):
+        what = f"this {period} of the year in past years"
+        yield Feature(f"{period}_mean_return", "1", f"Mean log return of {what}", "calendar", "season")
+        yield Feature(f"{period}_hit_rate", "0 to 1", f"Share of rises of {what}", "calendar", "season")
+        yield Feature(f"{period}_years", "years", f"Past years that have {what.split(' in ')[0]}", "calendar", "count")
+    for name, (_, _, description) in PHASES.items():
+        yield Feature(name, "0 or 1", description, "calendar", "flag")
+    yield Feature("year_sin", "1", "Sine of the day of the year", "calendar", "season")
+    yield Feature("year_cos", "1", "Cosine of the day of the year", "calendar", "season")
+    yield Feature("day_of_week", "1", "1 Monday to 5 Friday", "calendar", "count")
+    yield Feature("month_of_year", "1", "Month of the year, 1 to 12", "calendar", "count")
+    yield Feature("days_to_last_trade", "days", "Days to the next last trade of a contract month", "calendar", "count")
+    yield Feature("sessions_to_last_trade", "sessions", "Sessions to that day", "calendar", "count")
+
+
+FAMILY = Family(
+    name="seasonality",
+    version="v1.5",
+    description="What past years did around this date, phases of the crop, and the calendar",
+    inputs=(),
+    look_back=LOOK_BACK,
+    features=tuple(_features()),
+    build=build,
+)
