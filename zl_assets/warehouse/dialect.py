@@ -93,6 +93,7 @@ def canonical(sql: str, *, dialect: str = "bigquery", project: str = "") -> str:
     return body.sql(dialect="bigquery", comments=False)
 
 
+@cache
 def type_of_duckdb(name: str) -> str:
     """DuckDB's name of a type as BigQuery's, where it has one: ``STRUCT(a DOUBLE)`` is ``STRUCT<a FLOAT64>``."""
     from sqlglot import exp

@@ -27,6 +27,7 @@ from zl_assets.warehouse.base import (
 )
 from zl_assets.warehouse.contracts import OUR_DATASETS, contracts
 from zl_assets.warehouse.dialect import canonical, to_duckdb, type_of_duckdb
+from zl_assets.warehouse.duckdb_schema import additions
 
 if TYPE_CHECKING:
     import duckdb
@@ -61,15 +62,24 @@ class DuckDBWarehouse:
     lock_timeout: float = 30.0
 
     def ensure(self) -> None:
-        """Create the file, the datasets and the tables that are missing."""
+        """Create the file, the datasets and the tables that are missing; add the nullable columns that a table lacks.
+
+        Raises:
+            TableDiffers: a table is not what its contract says in another way.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._connection(create=True) as connection:
-            existing = {f"{s}.{t}" for s, t in connection.execute(_LIST_TABLES).fetchall()}
+            existing: dict[str, dict[str, str]] = {}
+            for dataset, table, column, kind in connection.execute(_ALL_COLUMNS).fetchall():
+                existing.setdefault(f"{dataset}.{table}", {})[column] = type_of_duckdb(kind)
             for dataset in OUR_DATASETS:
                 connection.execute(f"CREATE SCHEMA IF NOT EXISTS {dataset}")
             for name, promised in contracts().items():
                 if name not in existing:
                     connection.execute(to_duckdb(promised.ddl))
+                    continue
+                for statement in additions(promised, existing[name]):
+                    connection.execute(statement)
 
     def merge(self, table: str, frame: pl.DataFrame) -> MergeResult:
         """Insert new rows and rewrite those whose values differ, in one transaction.
@@ -331,6 +341,11 @@ def _refusals(sql: str) -> Iterator[None]:
 _LIST_TABLES = """
 SELECT table_schema, table_name FROM information_schema.tables
 WHERE table_schema NOT IN ('main', 'information_schema', 'pg_catalog') ORDER BY 1, 2
+"""
+
+_ALL_COLUMNS = """
+SELECT schema_name, table_name, column_name, data_type FROM duckdb_columns()
+WHERE database_name = current_database() AND NOT internal ORDER BY 1, 2, column_index
 """
 
 _COLUMNS = """

@@ -166,4 +166,5 @@ FAMILY = Family(
         Feature("golden_zone.qualified_trigger", "true or false", "Close back above 50 % on volume", "price", "flag"),
     ),
     build=build,
+    universal=True,
 )

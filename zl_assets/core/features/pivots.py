@@ -95,4 +95,5 @@ FAMILY = Family(
         Feature("pivots.price_above_P", "true or false", "Close above P", "price", "flag"),
     ),
     build=build,
+    universal=True,
 )

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
-from zl_assets.core.features import base
+from zl_assets.core.features import (
+    base,
+    correlations,
+    cross_asset,
+    crush,
+    golden_zone,
+    pivots,
+    seasonality,
+    technical,
+)
 from zl_assets.core.features.family import Family, Feature
 
-FAMILIES: tuple[Family, ...] = (base.FAMILY,)
+FAMILIES: tuple[Family, ...] = (
+    base.FAMILY,
+    technical.FAMILY,
+    pivots.FAMILY,
+    golden_zone.FAMILY,
+    cross_asset.FAMILY,
+    crush.FAMILY,
+    correlations.FAMILY,
+    seasonality.FAMILY,
+)
 
 
 def families() -> dict[str, Family]:

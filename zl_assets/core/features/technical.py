@@ -115,4 +115,5 @@ FAMILY = Family(
     look_back=LOOK_BACK,
     features=_features(),
     build=build,
+    universal=True,
 )
