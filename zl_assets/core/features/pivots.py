@@ -53,7 +53,8 @@ def with_pivots(sessions: pl.DataFrame) -> pl.DataFrame:
             distance_to_P=price - pl.col("P"),
             distance_to_nearest_pivot=pl.min_horizontal((price - pl.col(level)).abs() for level in _LEVELS),
             weekly_pivot_distance=price - pl.col("weekly_P"),
-            price_above_P=price > pl.col("P"),
+            # A close on the pivot is not above it, whatever a third rounds to.
+            price_above_P=price - pl.col("P") > 1e-9 * price,
         ).alias("pivots"),
     )
 

@@ -68,17 +68,17 @@ def _around_the_date(own: pl.DataFrame) -> pl.DataFrame:
         then = own.select(date=pl.col("trade_date").dt.offset_by(f"-{years}y"))
         row = then.join_asof(dates, on="date", tolerance=TOLERANCE, check_sortedness=False)["row"]
         columns.append(values.select(pl.all().gather(row).name.suffix(f"_{years}")))
-    wide = pl.concat(columns, how="horizontal")
+    wide = _with_statistics(pl.concat(columns, how="horizontal"), values.columns)
     z = {
-        f"season_last_{n}d_z": ratio(pl.col(f"now_last_{n}") - _mean(f"last_{n}"), _spread(f"last_{n}"))
+        f"season_last_{n}d_z": ratio(pl.col(f"now_last_{n}") - pl.col(f"last_{n}_mean"), pl.col(f"last_{n}_spread"))
         for n in LAST_SESSIONS
     }
     return wide.select(
-        **{f"season_next_{n}d_mean": _mean(f"next_{n}") for n in NEXT_SESSIONS},
-        **{f"season_next_{n}d_hit_rate": _hit_rate(f"next_{n}") for n in NEXT_SESSIONS},
+        **{f"season_next_{n}d_mean": f"next_{n}_mean" for n in NEXT_SESSIONS},
+        **{f"season_next_{n}d_hit_rate": f"next_{n}_hit_rate" for n in NEXT_SESSIONS},
         **z,
-        season_volatility_ratio=ratio(pl.col("now_volatility"), _mean("volatility")),
-        season_years=_count("next_5").cast(pl.Float64),
+        season_volatility_ratio=ratio(pl.col("now_volatility"), pl.col("volatility_mean")),
+        season_years="next_5_count",
     )
 
 
@@ -99,42 +99,38 @@ def _of_the_period(own: pl.DataFrame, period: str) -> pl.DataFrame:
         .select(pl.col("value").alias(f"value_{years}"))
         for years in range(1, PAST_YEARS + 1)
     ]
-    return pl.concat(columns, how="horizontal").select(
-        _mean("value").alias(f"{period}_mean_return"),
-        _hit_rate("value").alias(f"{period}_hit_rate"),
-        _count("value").cast(pl.Float64).alias(f"{period}_years"),
+    wide = _with_statistics(pl.concat(columns, how="horizontal"), ["value"])
+    return wide.select(
+        pl.col("value_mean").alias(f"{period}_mean_return"),
+        pl.col("value_hit_rate").alias(f"{period}_hit_rate"),
+        pl.col("value_count").alias(f"{period}_years"),
     )
 
 
-def _years(value: str) -> list[pl.Expr]:
-    return [pl.col(f"{value}_{years}") for years in range(1, PAST_YEARS + 1)]
+def _with_statistics(frame: pl.DataFrame, values: Iterable[str]) -> pl.DataFrame:
+    """Add count, mean, hit rate and spread of each value over past years, all but the count null for too few years."""
+    years = {value: [pl.col(f"{value}_{year}") for year in range(1, PAST_YEARS + 1)] for value in values}
+    counts = {f"{v}_count": _total(c.is_not_null().cast(pl.Float64) for c in columns) for v, columns in years.items()}
+    counted = frame.with_columns(**counts)
+    means = {f"{v}_mean": _enough(v, _total(columns)) for v, columns in years.items()}
+    hits = {f"{v}_hit_rate": _enough(v, _total((c > 0).cast(pl.Float64) for c in cols)) for v, cols in years.items()}
+    averaged = counted.with_columns(**means, **hits)
+    spreads = {
+        f"{v}_spread": (_total((c - pl.col(f"{v}_mean")).pow(2) for c in columns) / (pl.col(f"{v}_count") - 1)).sqrt()
+        for v, columns in years.items()
+    }
+    # Without a mean every square is missing, and a sum of nothing is zero: the spread is then no divisor.
+    return averaged.with_columns(**spreads)
 
 
-def _count(value: str) -> pl.Expr:
-    return pl.sum_horizontal(column.is_not_null().cast(pl.Int64) for column in _years(value))
-
-
-def _enough(value: str, statistic: pl.Expr) -> pl.Expr:
-    return pl.when(_count(value) >= MIN_YEARS).then(statistic)
+def _enough(value: str, total: pl.Expr) -> pl.Expr:
+    count = pl.col(f"{value}_count")
+    return pl.when(count >= MIN_YEARS).then(total / count)
 
 
 def _total(columns: Iterable[pl.Expr]) -> pl.Expr:
     """Sum of the columns that have a value, in their order: sum_horizontal adds in whatever order its threads end."""
     return reduce(add, (column.fill_null(0.0) for column in columns))
-
-
-def _mean(value: str) -> pl.Expr:
-    return _enough(value, _total(_years(value)) / _count(value))
-
-
-def _hit_rate(value: str) -> pl.Expr:
-    return _enough(value, _total((column > 0).cast(pl.Float64) for column in _years(value)) / _count(value))
-
-
-def _spread(value: str) -> pl.Expr:
-    mean = _total(_years(value)) / _count(value)
-    squares = _total((column - mean).pow(2) for column in _years(value))
-    return _enough(value, (squares / (_count(value) - 1)).sqrt())
 
 
 def _calendar(decisions: pl.DataFrame) -> pl.DataFrame:

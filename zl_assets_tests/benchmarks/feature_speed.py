@@ -1,0 +1,164 @@
+"""Time of the feature columns in Polars, beside plain pandas and TA-Lib computing the same ones, in one run.
+
+python -m zl_assets_tests.benchmarks.feature_speed DIR|HOME
+
+DIR holds vendor files, HOME a warehouse. The indicator table runs over every market; pandas and TA-Lib take one market
+after the other. The values are compared before anything is timed: a column that differs ends the run. The verdict is
+on pandas. Families and the full surface have no counterpart and are timed alone, whole and for the last session.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+
+from zl_assets.core.bars import DAILY, HOURLY, daily_bars, sort_out
+from zl_assets.core.features import correlations, cross_asset, crush, golden_zone, pivots, seasonality, technical
+from zl_assets.core.features.family import Family, Inputs, build_family
+from zl_assets.core.features.full_surface import available_symbols, full_family, usable_columns
+from zl_assets.core.features.indicators import INDICATORS, roll_adjusted, with_indicators
+from zl_assets.core.point_in_time import decision_times
+from zl_assets.core.sessions import build_sessions
+from zl_assets.settings import Settings
+from zl_assets.sources.files import read_directory
+from zl_assets.warehouse.duckdb_engine import DuckDBWarehouse
+from zl_assets_tests.benchmarks.measuring import Spread
+from zl_assets_tests.benchmarks.pandas_indicators import pandas_indicators
+from zl_assets_tests.benchmarks.talib_indicators import talib_indicators
+
+MODULES = (technical, pivots, golden_zone, seasonality, crush, cross_asset, correlations)
+FAMILIES: tuple[Family, ...] = tuple(m.FAMILY for m in MODULES)
+SETTLED_ROWS = 300
+"""Rows after which TA-Lib's other beginnings of an exponential mean are forgotten."""
+TIES = ("mfi_14", "volatility_percentile_252")
+"""Indicators that compare what may be equal, typical prices or volatilities: rounding decides such ties elsewhere, in
+fewer than one row in fifty."""
+
+Loop = Callable[[pd.DataFrame], pd.DataFrame]
+
+
+def main() -> None:
+    """Compare, time, print; exit 1 where values differ or the ratio over pandas is below the limit."""
+    parser = argparse.ArgumentParser(description="Feature columns in Polars, pandas and TA-Lib")
+    parser.add_argument(
+        "place", type=Path, metavar="DIR|HOME", help="directory of vendor files, or home of a warehouse"
+    )
+    parser.add_argument("--repeats", type=int, default=3, help="how often each runs; default 3")
+    parser.add_argument("--limit", type=float, default=5.0, help="lowest ratio over pandas that passes; default 5")
+    asked = parser.parse_args()
+    inputs = inputs_of(sessions_at(asked.place))
+    symbols = available_symbols(inputs)
+    sessions = inputs.sessions.filter(pl.col("symbol").is_in(list(symbols)))
+    print(f"{sessions.height} sessions of {len(symbols)} markets, {pl.thread_pool_size()} threads for Polars")
+    differing = [*compare(sessions, pandas_indicators), *compare(sessions, talib_indicators)]
+    if differing:
+        sys.exit("values differ: " + ", ".join(differing))
+    passed = table_times(sessions, asked.repeats, asked.limit)
+    family_times(inputs, symbols, asked.repeats)
+    sys.exit(0 if passed else 1)
+
+
+def sessions_at(place: Path) -> pl.DataFrame:
+    """Sessions of a home's warehouse, or built from vendor files."""
+    home = Settings(home=place)
+    if home.warehouse_file.is_file():
+        stored = DuckDBWarehouse(home.warehouse_file, home.warehouse_lock_seconds)
+        frame = stored.read("SELECT * FROM market_data.futures_sessions_1d")
+    else:
+        bars = sort_out(read_directory(place).bars, datetime.now(UTC)).bars
+        daily = daily_bars(bars).with_columns(rtype=pl.lit(DAILY, pl.Int64))
+        frame = build_sessions(bars.filter(pl.col("rtype") == HOURLY), daily).sessions
+    return frame.sort("symbol", "trade_date")
+
+
+def inputs_of(sessions: pl.DataFrame) -> Inputs:
+    """The decisions of soybean oil at the hour of the settings."""
+    own = sessions.filter(pl.col("symbol") == "ZL")
+    return Inputs(decision_times(own, Settings().decision_time), sessions)
+
+
+def markets(sessions: pl.DataFrame) -> dict[str, pd.DataFrame]:
+    """Roll-adjusted bars by market, as pandas frames."""
+    return {
+        str(key[0]): part.to_pandas() for key, part in roll_adjusted(sessions).group_by("symbol", maintain_order=True)
+    }
+
+
+def one_after_the_other(bars: dict[str, pd.DataFrame], loop: Loop) -> pd.DataFrame:
+    """A loop's columns, market after market."""
+    return pd.concat([loop(frame) for frame in bars.values()], ignore_index=True)
+
+
+def compare(sessions: pl.DataFrame, loop: Loop) -> list[str]:
+    """Columns of a loop that differ from ours by more than a millionth of their spread, or in what is missing."""
+    bars = markets(sessions)
+    theirs = one_after_the_other(bars, loop)
+    ours = with_indicators(sessions, list(theirs.columns))
+    row = ours.select(row=pl.int_range(pl.len()).over("symbol"))["row"].to_numpy()
+    counted = row >= (SETTLED_ROWS if loop is talib_indicators else 0)
+    differing: list[str] = []
+    for name in theirs.columns:
+        got, expected = ours[name].fill_null(np.nan).to_numpy(), theirs[name].to_numpy(dtype=float)
+        # What has no value, 0/0 in a market that stood still, is null here and whatever the other library made of it.
+        both = counted & np.isfinite(got) & np.isfinite(expected)
+        missing = np.isnan(got[counted]) != ~np.isfinite(expected[counted])
+        near = np.abs(got[both] - expected[both]) <= 1e-6 * np.nanstd(expected[both])
+        agreed = near.mean() > 0.98 if name in TIES else near.all()
+        if not agreed or (loop is pandas_indicators and missing.any()):
+            differing.append(f"{loop.__name__}.{name}")
+    return differing
+
+
+def timed(name: str, repeats: int, work: Callable[[], object]) -> Spread:
+    """Repeats of a call, after one that does not count."""
+    work()
+    seconds: list[float] = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return Spread(name, tuple(seconds))
+
+
+def table_times(sessions: pl.DataFrame, repeats: int, limit: float) -> bool:
+    """The indicator table three ways; whether the ratio over pandas reaches the limit."""
+    bars = markets(sessions)
+    shared = list(talib_indicators(next(iter(bars.values()))).columns)
+    ours = timed(f"Polars, {len(INDICATORS)} columns", repeats, lambda: with_indicators(sessions))
+    pandas = timed(f"pandas, {len(INDICATORS)} columns", repeats, lambda: one_after_the_other(bars, pandas_indicators))
+    some = timed(f"Polars, {len(shared)} columns", repeats, lambda: with_indicators(sessions, shared))
+    talib = timed(f"TA-Lib, {len(shared)} columns", repeats, lambda: one_after_the_other(bars, talib_indicators))
+    for spread, base in ((ours, ours), (pandas, ours), (some, some), (talib, some)):
+        print(f"{spread.line()}   {spread.median / base.median:6.2f} x")
+    ratio = pandas.median / ours.median
+    print(f"pandas over Polars {ratio:.1f}, {'at least' if ratio >= limit else 'BELOW'} {limit}")
+    return ratio >= limit
+
+
+def family_times(inputs: Inputs, symbols: tuple[str, ...], repeats: int) -> None:
+    """Families and the full surface: the whole history, and the last session alone."""
+    last = int(inputs.decisions["session_number"][-1])
+    everything = (*FAMILIES, full_family(symbols))
+    for family in everything:
+        whole = timed(
+            f"{family.name}, {len(family.features)} columns", repeats, lambda f=family: build_family(f, inputs)
+        )
+        alone = timed("  last session", repeats, lambda f=family: build_family(f, inputs, last))
+        print(f"{whole.line()}\n{alone.line()}")
+    together = timed("families together", repeats, lambda: [build_family(f, inputs) for f in FAMILIES])
+    print(together.line())
+    print(f"usable columns of the full surface: {len(usable_columns(build_family(everything[-1], inputs)))}")
+    print(f"highest resident memory of the process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
+
+
+if __name__ == "__main__":
+    main()
