@@ -24,6 +24,7 @@ HEAD_START = timedelta(days=45)
 Treatment = Literal[
     "level",
     "change",
+    "spread",
     "return",
     "ratio",
     "z",
@@ -50,6 +51,7 @@ Domain = Literal[
     "biofuel",
     "logistics",
     "weather",
+    "crop",
     "positioning",
     "crush",
     "palm",
@@ -58,6 +60,7 @@ Domain = Literal[
     "cross_asset",
     "calendar",
     "inflation",
+    "economy",
 ]
 """What the series is about; the signal rules speak of it."""
 
