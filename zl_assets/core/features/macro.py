@@ -32,11 +32,11 @@ def _yield(tenor: str) -> RawSeries:
     return RawSeries("treasury_daily", {"tenor": tenor}, DAILY_AGE, {"value": "close"}, ("fred_DGS10",))
 
 
-_TEN = (_fred("DGS10"), _yield("10Y"))
-_TWO = (_fred("DGS2"), _yield("2Y"))
-_THIRTY = (_fred("DGS30"), _yield("30Y"))
+TEN = (_fred("DGS10"), _yield("10Y"))
+TWO = (_fred("DGS2"), _yield("2Y"))
+THIRTY = (_fred("DGS30"), _yield("30Y"))
 _BREAKEVEN = (_fred("T10YIE"),)
-_POLICY = (_fred("DFEDTARU"), _fred("DFF"), _fred("FEDFUNDS", MONTHLY_AGE))
+POLICY = (_fred("DFEDTARU"), _fred("DFF"), _fred("FEDFUNDS", MONTHLY_AGE))
 _CHANGES = (1, 5, 21, 63)
 _FED_CHANGES = (63, 126, 252)
 
@@ -120,8 +120,8 @@ def _yields(inputs: Inputs) -> list[pl.DataFrame]:
         "rates_10y_change_21_less_dollar": over.change(ten, 21) - explained,
     }
     return [
-        at_decisions(inputs, {"ten": _TEN}, alone, [closes(inputs, "ZL", "zl")]),
-        at_decisions(inputs, {"ten": _TEN, "dxy": currency("dxy")}, paired),
+        at_decisions(inputs, {"ten": TEN}, alone, [closes(inputs, "ZL", "zl")]),
+        at_decisions(inputs, {"ten": TEN, "dxy": currency("dxy")}, paired),
     ]
 
 
@@ -144,10 +144,10 @@ def _curve(inputs: Inputs) -> list[pl.DataFrame]:
     }
     real = {"real_10y_change_21": over.change(ten - breakeven, 21)}
     return [
-        at_decisions(inputs, {"ten": _TEN, "two": _TWO}, short),
-        at_decisions(inputs, {"ten": _TEN, "thirty": _THIRTY}, long),
+        at_decisions(inputs, {"ten": TEN, "two": TWO}, short),
+        at_decisions(inputs, {"ten": TEN, "thirty": THIRTY}, long),
         at_decisions(inputs, {"breakeven": _BREAKEVEN}, inflation),
-        at_decisions(inputs, {"ten": _TEN, "breakeven": _BREAKEVEN}, real),
+        at_decisions(inputs, {"ten": TEN, "breakeven": _BREAKEVEN}, real),
     ]
 
 
@@ -156,16 +156,16 @@ def _fed(inputs: Inputs) -> list[pl.DataFrame]:
     path = two - rate
     columns = {"fed_path_2y": path, "fed_path_2y_change_21": over.change(path, 21)}
     frames = [
-        at_decisions(inputs, {"rate": _POLICY}, {f"fed_rate_change_{n}": over.change(rate, n) for n in _FED_CHANGES}),
-        at_decisions(inputs, {"two": _TWO, "rate": _POLICY}, columns),
+        at_decisions(inputs, {"rate": POLICY}, {f"fed_rate_change_{n}": over.change(rate, n) for n in _FED_CHANGES}),
+        at_decisions(inputs, {"two": TWO, "rate": POLICY}, columns),
     ]
     for name in ("brl", "cny"):
         other = over.log_gain(pl.col("other"), 21)
         options = {"other": currency(f"usd{name}")}
         implied = {f"fed_{name}_correlation_126": over.correlation(over.change(two, 21), other, 126)}
         actual = {f"fed_rate_{name}_correlation_252": over.correlation(over.change(rate, 21), other, 252)}
-        frames.append(at_decisions(inputs, {"two": _TWO, **options}, implied))
-        frames.append(at_decisions(inputs, {"rate": _POLICY, **options}, actual))
+        frames.append(at_decisions(inputs, {"two": TWO, **options}, implied))
+        frames.append(at_decisions(inputs, {"rate": POLICY, **options}, actual))
     return frames
 
 

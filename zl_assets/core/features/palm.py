@@ -26,7 +26,7 @@ from zl_assets.core.features.readings import (
 
 MAX_AGE = timedelta(days=7)
 MONTHLY_AGE = timedelta(days=100)
-_CPO = (RawSeries("palm_oil_daily", {"symbol": "CPO=F"}, MAX_AGE, {"value": "close"}),)
+CPO = (RawSeries("palm_oil_daily", {"symbol": "CPO=F"}, MAX_AGE, {"value": "close"}),)
 
 FEATURES: tuple[Feature, ...] = (
     Feature("palm_ratio_z_63", "1", "Log of ZL over palm oil against its last 63 sessions", "palm", "z"),
@@ -52,7 +52,7 @@ def build(inputs: Inputs) -> pl.DataFrame:
     """The family's columns; see `FEATURES`."""
     zl = closes(inputs, "ZL", "zl")
     months = inputs.decisions.select("data_date")
-    paths = at_decisions(inputs, {"palm": _CPO}, _paths(), [zl, months])
+    paths = at_decisions(inputs, {"palm": CPO}, _paths(), [zl, months])
     ratio, spread = pl.col("ratio"), pl.col("spread")
     palm, oil = pl.col("palm_path"), pl.col("zl_path")
     palm_day, oil_day = over.change(palm, 1), over.change(oil, 1)

@@ -26,7 +26,7 @@ CONTRACTS: dict[str, str] = {"zl": "007601", "zs": "005602", "zm": "026603", "zc
 """CFTC contract market codes."""
 
 _LEGACY = ("legacy_combined", "legacy_futures")
-_REPORTS: dict[str, tuple[str, ...]] = {
+REPORTS: dict[str, tuple[str, ...]] = {
     "commercial": _LEGACY,
     "noncommercial": _LEGACY,
     "managed_money": ("disaggregated_combined",),
@@ -48,7 +48,7 @@ def _group(contract: str, group: str) -> tuple[RawSeries, ...]:
             MAX_AGE,
             {"long": f"{group}_long", "short": f"{group}_short", "open_interest": "open_interest"},
         )
-        for report in _REPORTS[group]
+        for report in REPORTS[group]
     )
 
 
@@ -100,7 +100,7 @@ def _features() -> Iterator[Feature]:
     def feature(name: str, unit: str, description: str, treatment: Treatment) -> Feature:
         return Feature(f"cot_{name}", unit, description, "positioning", treatment)
 
-    for group in _REPORTS:
+    for group in REPORTS:
         who = group.replace("_", " ")
         rank = f"Rank of the net share of {who} in the reports of 5 years"
         yield feature(f"{group}_percentile_5y", "%", rank, "percentile")
@@ -124,7 +124,7 @@ FEATURES = tuple(_features())
 
 def build(inputs: Inputs) -> pl.DataFrame:
     """The family's columns; see `FEATURES`."""
-    frames = [_of_oil(inputs, group) for group in _REPORTS]
+    frames = [_of_oil(inputs, group) for group in REPORTS]
     open_interest = pl.col("open_interest")
     growth = {"cot_open_interest_change_4w": _before(open_interest.log(), 4).exp() - 1}
     frames.append(over_history(inputs, _group("zl", "commercial"), timedelta(days=40), growth))

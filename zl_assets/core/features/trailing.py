@@ -6,7 +6,10 @@ the row itself is, the result is null. A window in which nothing moved has no sp
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import reduce
 from math import ceil, sqrt
+from operator import add
 
 import polars as pl
 
@@ -17,6 +20,14 @@ _PRESENT = 0.8
 def enough(window: int) -> int:
     """Values that a window of so many rows must hold."""
     return max(2, ceil(_PRESENT * window))
+
+
+def added(values: Iterable[pl.Expr]) -> pl.Expr:
+    """Sum of expressions, nulls counted as 0, always in the order given.
+
+    `pl.sum_horizontal` adds in an order that differs from call to call, and with it the last bits.
+    """
+    return reduce(add, (value.fill_null(0.0) for value in values))
 
 
 def change(values: pl.Expr, rows: int) -> pl.Expr:

@@ -18,8 +18,10 @@ MAX_AGE = timedelta(days=7)
 BANDS = (15.0, 25.0, 30.0)
 """Index points at which calm, normal, tense and crisis meet (DOMAIN section 7, rule 2)."""
 
-_VIX = RawSeries("volatility_daily", {"series_id": "VIX"}, MAX_AGE, {"value": "close"}, ("yahoo", "cboe", "fred"))
-_VIXCLS = RawSeries("fred_economic", {"series_id": "VIXCLS"}, MAX_AGE, sources=("fred",))
+VIX = (
+    RawSeries("volatility_daily", {"series_id": "VIX"}, MAX_AGE, {"value": "close"}, ("yahoo", "cboe", "fred")),
+    RawSeries("fred_economic", {"series_id": "VIXCLS"}, MAX_AGE),
+)
 
 
 FEATURES: tuple[Feature, ...] = (
@@ -60,7 +62,7 @@ def build(inputs: Inputs) -> pl.DataFrame:
         "vix_zl_correlation_63": over.correlation(over.change(vix, 1), zl.shift(1), 63),
     }
     beside = [closes(inputs, "ZL", "zl"), closes(inputs, "ES", "es")]
-    return finished(inputs, list(columns), [at_decisions(inputs, {"vix": (_VIX, _VIXCLS)}, columns, beside)])
+    return finished(inputs, list(columns), [at_decisions(inputs, {"vix": VIX}, columns, beside)])
 
 
 FAMILY = Family(

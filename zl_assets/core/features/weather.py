@@ -17,6 +17,7 @@ from math import ceil
 
 import polars as pl
 
+from zl_assets.core.features import trailing as over
 from zl_assets.core.features.family import Family, Feature, Inputs, Treatment
 from zl_assets.core.features.readings import finished
 from zl_assets.core.point_in_time import as_of
@@ -80,7 +81,7 @@ def build(inputs: Inputs) -> pl.DataFrame:
     """The family's columns; see `FEATURES`."""
     windows = _station_windows(_station_days(inputs))
     names = [*_WINDOWS, *[f"{name}_z" for name in _SCORED], "temperature_7d_anomaly"]
-    seen = as_of(windows, inputs.decisions, names, max_age=MAX_AGE, by=["station_id", "region"])
+    seen = as_of(windows, inputs.decisions, names, max_age=MAX_AGE, by=["station", "region"])
     by_region = seen.group_by("data_date", "region").agg(
         pl.col("age_days").is_not_null().sum().alias("stations"), *[pl.col(name).mean() for name in names]
     )
@@ -112,27 +113,27 @@ def _extreme(name: str) -> pl.Expr:
 def _station_days(inputs: Inputs) -> pl.DataFrame:
     """Every calendar day of every station with what was first published about it, from far enough back.
 
-    Where a station comes from several vendors, the first by name speaks for it.
+    A station that comes from two vendors counts as two: their values are not mixed.
     """
     first = inputs.decisions["data_date"][0] - timedelta(days=366 * (PAST_YEARS + 1))
     in_time = pl.col("available_at") <= pl.col("observed_date").cast(pl.Datetime("us", "UTC")) + timedelta(
         days=PUBLISHED_WITHIN
     )
-    rows = inputs.series["weather_daily"].filter(
+    table = inputs.series["weather_daily"].with_columns(station=pl.format("{} {}", "station_id", "source"))
+    rows = table.filter(
         pl.col("observed_date") >= first,
         pl.col("observed_date") <= inputs.decisions["data_date"][-1],
-        pl.col("source") == pl.col("source").min().over("station_id"),
         in_time,
     )
     measured = (
         rows.sort("available_at")
-        .unique(["station_id", "observed_date"], keep="first")
-        .select("station_id", "observed_date", "available_at", **_measures())
+        .unique(["station", "observed_date"], keep="first")
+        .select("station", "observed_date", "available_at", **_measures())
     )
     days = pl.date_range(first, inputs.decisions["data_date"][-1], eager=True).alias("observed_date").to_frame()
-    stations = rows.select("station_id", "region").unique(["station_id"], keep="any").sort("station_id")
+    stations = rows.select("station", "region").unique("station", keep="any").sort("station")
     return stations.join(days, how="cross").join(
-        measured, on=["station_id", "observed_date"], how="left", maintain_order="left"
+        measured, on=["station", "observed_date"], how="left", maintain_order="left"
     )
 
 
@@ -155,15 +156,33 @@ def _station_windows(days: pl.DataFrame) -> pl.DataFrame:
     means: dict[str, pl.Expr] = {}
     seasons: dict[str, pl.Expr] = {}
     for name, (measure, length) in _WINDOWS.items():
-        means[name] = _mean_known(pl.col(measure), length, known).over("station_id")
+        means[name] = _mean_known(pl.col(measure), length, known).over("station")
         if name in _SCORED:
             settled = pl.col(measure).rolling_mean(length, min_samples=_enough(length))
-            seasons |= {f"{name}:{k}": e.over("station_id") for k, e in _season(settled).items()}
+            seasons |= {f"{name}:{k}": e.over("station") for k, e in _season(settled).items()}
     columns = days.with_columns(**means, **seasons)
     scores = {f"{name}_z": _score(name) for name in _SCORED}
     anomaly = pl.when(_is_known("temperature_7d")).then(pl.col("temperature_7d") - pl.col("temperature_7d:mean"))
     published = pl.col("available_at").is_not_null()
     return columns.with_columns(**scores, temperature_7d_anomaly=anomaly).filter(published)
+
+
+def day_anomalies(inputs: Inputs) -> pl.DataFrame:
+    """Each station day's temperature less the mean of the same date, and 14 days to both sides, of past years.
+
+    No feature: a single day's anomaly is what rule 8 forbids, and this is what columns are compared with.
+
+    Args:
+        inputs: with rows of weather_daily.
+
+    Returns:
+        station, region, observed_date, available_at, anomaly (degrees Celsius), one row per published station day.
+    """
+    season = _season(pl.col("temperature"))["mean"].over("station")
+    days = _station_days(inputs).with_columns(anomaly=pl.col("temperature") - season)
+    return days.filter(pl.col("available_at").is_not_null()).select(
+        "station", "region", "observed_date", "available_at", "anomaly"
+    )
 
 
 def _enough(length: int) -> int:
@@ -177,8 +196,8 @@ def _mean_known(values: pl.Expr, length: int, known: list[pl.Expr]) -> pl.Expr:
     """
     near = min(length, PUBLISHED_WITHIN)
     recent = [pl.when(known[k]).then(values.shift(k)) for k in range(near)]
-    total = pl.sum_horizontal(recent)
-    count = pl.sum_horizontal(v.is_not_null().cast(pl.Float64) for v in recent)
+    total = over.added(recent)
+    count = over.added(v.is_not_null().cast(pl.Float64) for v in recent)
     if length > near:
         far = length - near
         total += values.rolling_sum(far, min_samples=1).shift(near).fill_null(0.0)
@@ -193,7 +212,7 @@ def _season(settled: pl.Expr) -> dict[str, pl.Expr]:
 
     def of_years(quantity: pl.Expr) -> pl.Expr:
         around = quantity.shift(-_ASIDE) + quantity + quantity.shift(_ASIDE)
-        return pl.sum_horizontal(around.shift(round(365.25 * year)).fill_null(0.0) for year in range(1, PAST_YEARS + 1))
+        return over.added(around.shift(round(365.25 * year)).fill_null(0.0) for year in range(1, PAST_YEARS + 1))
 
     count, total, squares = (of_years(quantity) for quantity in (present, value, value**2))
     return {"count": count, "mean": total / count, "deviation": ((squares - total**2 / count) / (count - 1)).sqrt()}
