@@ -26,6 +26,7 @@ HEAD_START = timedelta(days=45)
 Treatment = Literal[
     "level",
     "change",
+    "spread",
     "return",
     "ratio",
     "z",
@@ -52,6 +53,7 @@ Domain = Literal[
     "biofuel",
     "logistics",
     "weather",
+    "crop",
     "positioning",
     "crush",
     "palm",
@@ -60,6 +62,7 @@ Domain = Literal[
     "cross_asset",
     "calendar",
     "inflation",
+    "economy",
 ]
 """What the series is about; the signal rules speak of it."""
 
