@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from zl_assets.core.features import (
     base,
+    biofuel,
+    brazil,
     correlations,
+    crop,
     cross_asset,
     crush,
+    exports,
+    fx,
     golden_zone,
+    macro,
+    palm,
     pivots,
+    policy,
+    positioning,
+    prices,
     seasonality,
     technical,
+    volatility,
+    weather,
 )
 from zl_assets.core.features.family import Family, Feature
 
@@ -23,6 +35,18 @@ FAMILIES: tuple[Family, ...] = (
     crush.FAMILY,
     correlations.FAMILY,
     seasonality.FAMILY,
+    volatility.FAMILY,
+    macro.FAMILY,
+    fx.FAMILY,
+    positioning.FAMILY,
+    weather.FAMILY,
+    policy.FAMILY,
+    biofuel.FAMILY,
+    palm.FAMILY,
+    prices.FAMILY,
+    crop.FAMILY,
+    brazil.FAMILY,
+    exports.FAMILY,
 )
 
 
