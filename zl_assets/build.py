@@ -6,11 +6,12 @@ from typing import Any
 
 import dagster as dg
 
-from zl_assets.assets import archive, features, market_data, models, predictions, regimes, training
-from zl_assets.automation.jobs import HORIZON_JOB, MARKET_JOB
+from zl_assets.assets import archive, features, full_surface, market_data, models, predictions, regimes, training
+from zl_assets.automation.jobs import FULL_SURFACE_JOB, FULL_TRAINING_JOB, HORIZON_JOB, MARKET_JOB
 from zl_assets.automation.query_usage import StepUsage
 from zl_assets.checks import archive as archive_checks
 from zl_assets.checks import features as feature_checks
+from zl_assets.checks import full_surface as full_checks
 from zl_assets.checks import market_data as market_checks
 from zl_assets.checks import models as model_checks
 from zl_assets.checks import predictions as prediction_checks
@@ -23,11 +24,12 @@ from zl_assets.warehouse.bigquery import BigQueryWarehouse
 from zl_assets.warehouse.bigquery_jobs import Jobs
 from zl_assets.warehouse.duckdb_engine import DuckDBWarehouse
 
-ASSETS = [market_data, regimes, features, training, models, predictions, archive]
+ASSETS = [market_data, regimes, features, full_surface, training, models, predictions, archive]
 CHECKS = [
     market_checks,
     regime_checks,
     feature_checks,
+    full_checks,
     training_checks,
     model_checks,
     prediction_checks,
@@ -69,7 +71,7 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
     return dg.Definitions(
         assets=dg.load_assets_from_modules(ASSETS, include_specs=True),
         asset_checks=dg.load_asset_checks_from_modules(CHECKS),
-        jobs=[MARKET_JOB, HORIZON_JOB],
+        jobs=[MARKET_JOB, HORIZON_JOB, FULL_SURFACE_JOB, FULL_TRAINING_JOB],
         resources=resources,
         executor=dg.in_process_executor,
     )

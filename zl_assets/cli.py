@@ -79,6 +79,9 @@ def run(
         list[str] | None,
         typer.Option(help="Horizon to run; repeat for more. Default: all.", metavar=_CODES, callback=_known),
     ] = None,
+    surface: Annotated[
+        Literal["prod", "full"], typer.Option(help="full: the wide matrix and its tables, too.")
+    ] = "prod",
     warehouse: WarehouseOption = None,
     accept_corrections: Annotated[
         bool, typer.Option("--accept-corrections", help="Let delivered bars replace stored ones that say otherwise.")
@@ -95,7 +98,7 @@ def run(
     settings = _settings(home=home, data=data, warehouse=warehouse, accept_corrections=corrections)
     codes = [h for h in HORIZONS if not horizon or h in horizon]
     with progress(quiet=False) as report:
-        outcome = run_graph(settings, codes, report)
+        outcome = run_graph(settings, codes, report, full_surface=surface == "full")
     rows = _latest(settings, codes)
     for warning in outcome.warnings:
         word = "failed check" if warning.severity == "ERROR" else "warning"

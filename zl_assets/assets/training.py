@@ -21,9 +21,9 @@ def view_name(horizon: str, symbol: str = FORECAST_SYMBOL) -> str:
     return f"training.vw_{symbol.lower()}_{horizon}_flat"
 
 
-def table_name(horizon: str) -> str:
-    """Name of the frozen training table of a horizon, production surface."""
-    return f"{TABLE}_{horizon}"
+def table_name(horizon: str, surface: str = "prod") -> str:
+    """Name of the frozen training table of a horizon and surface."""
+    return f"training.zl_training_{surface}_allhistory_{horizon}"
 
 
 def _view_node(name: str, symbol: str) -> dict[str, Any]:

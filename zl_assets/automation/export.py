@@ -30,7 +30,7 @@ def export_training_tables(
     Args:
         settings: where the warehouse and the exports are.
         horizons: codes of the horizons.
-        surface: only prod is built in this version.
+        surface: prod, or full, which only a run with `--surface full` builds.
         file_format: parquet or csv.
         report: told in one line, at each tenth of a table, how many rows are written.
 
@@ -38,31 +38,27 @@ def export_training_tables(
         The files, each written whole or not at all. A file that holds a simulated row says SIMULATED in its name.
 
     Raises:
-        InputError: the surface is not built, or a table has no row yet.
+        InputError: a table has no row yet.
         StorageFull: no space left.
         ConfigurationError: the file cannot be written for another reason.
     """
-    if surface != "prod":
-        raise InputError(
-            "the full surface is not built in this version",
-            where="features.daily_ml_matrix_full",
-            action="export --surface prod",
-        )
     warehouse = build_warehouse(settings)
-    counts = {h: warehouse.row_count(table_name(h)) for h in horizons}
-    for horizon, rows in counts.items():
+    stored = set(warehouse.listed())
+    counts = {n: warehouse.row_count(n) if n in stored else 0 for n in (table_name(h, surface) for h in horizons)}
+    for name, rows in counts.items():
         if not rows:
-            raise _no_row(horizon)
+            raise _no_row(name, surface)
     with _only_export(settings.exports):
-        return [_export(warehouse, h, rows, file_format, settings.exports, report) for h, rows in counts.items()]
+        return [_export(warehouse, n, rows, file_format, settings.exports, report) for n, rows in counts.items()]
 
 
-def _no_row(horizon: str) -> InputError:
-    return InputError(f"{table_name(horizon)} holds no row yet", action=f"run `zl run --horizon {horizon}` first")
+def _no_row(name: str, surface: str) -> InputError:
+    horizon = name.rpartition("_")[2]
+    command = f"zl run --horizon {horizon}" + (" --surface full" if surface == "full" else "")
+    return InputError(f"{name} holds no row yet", action=f"run `{command}` first")
 
 
-def _export(warehouse: Warehouse, horizon: str, expected: int, file_format: str, exports: Path, report: Report) -> Path:
-    name = table_name(horizon)
+def _export(warehouse: Warehouse, name: str, expected: int, file_format: str, exports: Path, report: Report) -> Path:
     stem = name.split(".")[1]
     partial = exports / f".{stem}.{file_format}.partial"
     order = ", ".join(contract(name).keys)
@@ -75,7 +71,7 @@ def _export(warehouse: Warehouse, horizon: str, expected: int, file_format: str,
                 file.flush()
                 os.fsync(file.fileno())
             if not seen.rows:
-                raise _no_row(horizon)
+                raise _no_row(name, "full" if "_full_" in name else "prod")
             # Judged by the rows in the file: between two queries, a table may come to hold another market.
             path = exports / f"{stem}{'.SIMULATED' if seen.simulated else ''}.{file_format}"
             return partial.replace(path)

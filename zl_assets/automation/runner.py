@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import dagster as dg
 
 from zl_assets.automation.instance import IN_PROCESS_TAG, end_abandoned_runs, only_run, open_instance, prepare_home
-from zl_assets.automation.jobs import HORIZON_JOB, MARKET_JOB
+from zl_assets.automation.jobs import FULL_SURFACE_JOB, FULL_TRAINING_JOB, HORIZON_JOB, MARKET_JOB
 from zl_assets.build import build_definitions, build_warehouse
 from zl_assets.checks.common import WHAT_TO_DO
 from zl_assets.errors import CheckFailed, Interrupted, StorageFull
 from zl_assets.settings import Settings
+from zl_assets.warehouse.contracts import full_contracts
 
 Report = Callable[[str], None]
 _LOGGER = "zl"
@@ -98,13 +99,14 @@ class _Listener(logging.Handler):
             )
 
 
-def run_graph(settings: Settings, horizons: Sequence[str], report: Report) -> RunOutcome:
+def run_graph(settings: Settings, horizons: Sequence[str], report: Report, *, full_surface: bool = False) -> RunOutcome:
     """Materialise the whole graph for some horizons.
 
     Args:
         settings: where things are and which bars to use.
         horizons: codes of the horizons.
         report: told in one line what has begun or ended.
+        full_surface: whether to build the wide matrix and its training tables, too.
 
     Raises:
         CheckFailed: a blocking check failed; what was stored before stays.
@@ -113,16 +115,23 @@ def run_graph(settings: Settings, horizons: Sequence[str], report: Report) -> Ru
     started = time.monotonic()
     prepare_home(settings)
     _require_room(settings)
-    build_warehouse(settings).ensure()
+    warehouse = build_warehouse(settings)
+    warehouse.ensure()
+    if full_surface:
+        warehouse.ensure(full_contracts().values())
     definitions = build_definitions(settings)
     with only_run(settings), open_instance(settings) as instance:
         for run_id in end_abandoned_runs(instance):
             report(f"run {run_id[:8]} had been killed: marked as failed")
         report("market")
         finished = [_execute(definitions, instance, MARKET_JOB.name, None, report)]
+        if full_surface:
+            finished.append(_execute(definitions, instance, FULL_SURFACE_JOB.name, None, report))
         for horizon in horizons:
             report(f"horizon {horizon}")
             finished.append(_execute(definitions, instance, HORIZON_JOB.name, horizon, report))
+            if full_surface:
+                finished.append(_execute(definitions, instance, FULL_TRAINING_JOB.name, horizon, report))
     warnings = tuple(w for _, failed in finished for w in failed)
     return RunOutcome(tuple(run_id for run_id, _ in finished), warnings, time.monotonic() - started)
 

@@ -5,7 +5,7 @@ SQL is BigQuery's dialect on every engine; values are bound, names come from the
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Protocol
@@ -65,8 +65,12 @@ class Stored:
 class Warehouse(Protocol):
     """A store of the tables under `sql/tables`."""
 
-    def ensure(self) -> None:
-        """Create the datasets and tables that are missing; what exists stays."""
+    def ensure(self, tables: Iterable[Contract] | None = None) -> None:
+        """Create the datasets and tables that are missing; what exists stays.
+
+        Args:
+            tables: contracts to look after; all but those of the full surface where not given.
+        """
         ...
 
     def merge(self, table: str, frame: pl.DataFrame) -> MergeResult:

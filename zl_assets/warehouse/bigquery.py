@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import uuid
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -56,10 +56,13 @@ class BigQueryWarehouse:
 
     jobs: Jobs
 
-    def ensure(self) -> None:
+    def ensure(self, tables: Iterable[Contract] | None = None) -> None:
         """Create the datasets and tables that are missing; compare those that exist with `sql/tables`.
 
         A missing nullable column is added.
+
+        Args:
+            tables: contracts to look after; all but those of the full surface where not given.
 
         Raises:
             TableDiffers: a table differs in another way; every difference is told with the statement that mends it.
@@ -67,7 +70,8 @@ class BigQueryWarehouse:
         """
         for dataset in OUR_DATASETS:
             self.ensure_dataset(dataset)
-        found = [(promised, self._ensure_table(promised)) for promised in contracts().values()]
+        wanted = contracts().values() if tables is None else tables
+        found = [(promised, self._ensure_table(promised)) for promised in wanted]
         refused = [(promised.name, d) for promised, different in found for d in different if d.added is None]
         if refused:
             raise TableDiffers(

@@ -8,7 +8,7 @@ the production surface are filled in from `sql/surfaces`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.core.instruments import FORECAST_SYMBOL
 from zl_assets.errors import ContractBroken
-from zl_assets.warehouse.surfaces import matrix_columns, prod_surface, selected_columns, training_columns
+from zl_assets.warehouse.surfaces import (
+    SurfaceFeature,
+    matrix_columns,
+    prod_surface,
+    selected_columns,
+    training_columns,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,6 +37,9 @@ FOREIGN_DATASETS = ("vegas_intelligence", "yahoo_finance_comprehensive")
 
 LEGACY_DATASETS = ("models_v4",)
 """Datasets of the layout before this one: nothing is written there but the shim views of renamed tables."""
+
+_FULL = "  {full_features}"
+"""Where the columns of the full surface stand in a statement."""
 
 _DESCRIPTION = r'OPTIONS \(description = "(?P<description>[^"\\]*)"\)'
 _REQUIRED = r"(?P<required> NOT NULL)?"
@@ -152,14 +161,26 @@ def sql_root() -> Path:
 
 @cache
 def contracts() -> dict[str, Contract]:
-    """Every table of the project by name, per-horizon tables expanded."""
-    found: dict[str, Contract] = {}
-    for path in sorted((sql_root() / "tables").glob("*/*.sql")):
-        text = path.read_text(encoding="utf-8")
-        for ddl in _per_horizon(text):
-            contract = _parse(ddl)
-            found[contract.name] = contract
-    return found
+    """Every table of the project by name but those of the full surface, per-horizon tables expanded."""
+    return _parsed(text for text in _statements() if _FULL not in text)
+
+
+@cache
+def full_contracts() -> dict[str, Contract]:
+    """The tables of the full surface by name: some two thousand columns each, so they are parsed when asked for."""
+    from zl_assets.core.features.full_surface import SURFACE_SYMBOLS, full_columns
+
+    features = full_columns(SURFACE_SYMBOLS)
+    lines = "\n".join(f'  {f.name} FLOAT64 OPTIONS (description = "{f.description} [{f.unit}]"),' for f in features)
+    return _parsed(text.replace(_FULL, lines) for text in _statements() if _FULL in text)
+
+
+def _parsed(texts: Iterable[str]) -> dict[str, Contract]:
+    return {c.name: c for text in texts for c in map(_parse, _per_horizon(text))}
+
+
+def _statements() -> list[str]:
+    return [path.read_text(encoding="utf-8") for path in sorted((sql_root() / "tables").glob("*/*.sql"))]
 
 
 def contract(table: str) -> Contract:
@@ -168,10 +189,12 @@ def contract(table: str) -> Contract:
     Raises:
         ContractBroken: no such table.
     """
-    try:
-        return contracts()[table]
-    except KeyError:
-        raise ContractBroken("no contract for this table", where=table, action="add it under sql/tables") from None
+    found = contracts().get(table)
+    if found is None and "_full" in table:
+        found = full_contracts().get(table)
+    if found is None:
+        raise ContractBroken("no contract for this table", where=table, action="add it under sql/tables")
+    return found
 
 
 def view_sql(view: str, horizon: str, *, model: str = "", symbol: str = FORECAST_SYMBOL) -> str:
@@ -199,20 +222,21 @@ def view_sql(view: str, horizon: str, *, model: str = "", symbol: str = FORECAST
 
 def _filled(text: str, horizon: str) -> str:
     text = text.replace("{horizon}", horizon).replace("{sessions}", str(HORIZONS[horizon].sessions))
-    if "_features}" not in text:
-        return text
-    features = prod_surface(sql_root() / "surfaces" / "prod.csv")
-    return text.replace("  {training_features}", training_columns(features, horizon)).replace(
-        "    {selected_features}", selected_columns(features, horizon)
+    return text.replace("  {training_features}", training_columns(_listed(), horizon)).replace(
+        "    {selected_features}", selected_columns(_listed(), horizon)
     )
 
 
 def _per_horizon(text: str) -> list[str]:
-    if "{horizon}" in text:
-        return [_filled(text, code) for code in HORIZONS]
-    if "{matrix_features}" in text:
-        return [text.replace("  {matrix_features}", matrix_columns(prod_surface(sql_root() / "surfaces" / "prod.csv")))]
-    return [text]
+    """The statements that a file holds: one per horizon where its table is, with the features filled in."""
+    text = text.replace("  {matrix_features}", matrix_columns(_listed())).replace(
+        "  {prod_features}", training_columns(_listed(), None)
+    )
+    return [_filled(text, code) for code in HORIZONS] if "{horizon}" in text else [text]
+
+
+def _listed() -> tuple[SurfaceFeature, ...]:
+    return prod_surface(sql_root() / "surfaces" / "prod.csv")
 
 
 def _parse(ddl: str) -> Contract:

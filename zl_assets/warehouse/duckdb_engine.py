@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from zl_assets.warehouse.base import (
     merge_sql,
     quoted,
 )
-from zl_assets.warehouse.contracts import OUR_DATASETS, contracts
+from zl_assets.warehouse.contracts import OUR_DATASETS, Contract, contracts
 from zl_assets.warehouse.dialect import canonical, to_duckdb, type_of_duckdb
 from zl_assets.warehouse.duckdb_schema import additions
 
@@ -61,8 +61,11 @@ class DuckDBWarehouse:
     path: Path
     lock_timeout: float = 30.0
 
-    def ensure(self) -> None:
+    def ensure(self, tables: Iterable[Contract] | None = None) -> None:
         """Create the file, the datasets and the tables that are missing; add the nullable columns that a table lacks.
+
+        Args:
+            tables: contracts to look after; all but those of the full surface where not given.
 
         Raises:
             TableDiffers: a table is not what its contract says in another way.
@@ -74,11 +77,11 @@ class DuckDBWarehouse:
                 existing.setdefault(f"{dataset}.{table}", {})[column] = type_of_duckdb(kind)
             for dataset in OUR_DATASETS:
                 connection.execute(f"CREATE SCHEMA IF NOT EXISTS {dataset}")
-            for name, promised in contracts().items():
-                if name not in existing:
+            for promised in contracts().values() if tables is None else tables:
+                if promised.name not in existing:
                     connection.execute(to_duckdb(promised.ddl))
                     continue
-                for statement in additions(promised, existing[name]):
+                for statement in additions(promised, existing[promised.name]):
                     connection.execute(statement)
 
     def merge(self, table: str, frame: pl.DataFrame) -> MergeResult:

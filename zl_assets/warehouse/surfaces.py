@@ -82,9 +82,9 @@ def matrix_columns(features: tuple[SurfaceFeature, ...]) -> str:
     return "\n".join(_column(f.feature, f) for f in features if "." not in f.feature)
 
 
-def training_columns(features: tuple[SurfaceFeature, ...], horizon: str) -> str:
-    """Lines of a CREATE TABLE for the features of a horizon's training table."""
-    return "\n".join(_column(f.column, f) for f in features if horizon in f.horizons)
+def training_columns(features: tuple[SurfaceFeature, ...], horizon: str | None) -> str:
+    """Lines of a CREATE TABLE for the features of a horizon's training table, or of any horizon's."""
+    return "\n".join(_column(f.column, f) for f in features if horizon is None or horizon in f.horizons)
 
 
 def selected_columns(features: tuple[SurfaceFeature, ...], horizon: str) -> str:

@@ -33,8 +33,11 @@ from zl_assets.core.features.markets import (
     over_pairs,
     pairs,
 )
-from zl_assets.core.instruments import INSTRUMENTS
+from zl_assets.core.instruments import FORECAST_SYMBOL, INSTRUMENTS, SECOND_SYMBOL
 from zl_assets.core.point_in_time import as_of
+
+SURFACE_SYMBOLS = (FORECAST_SYMBOL, *(s for s in INSTRUMENTS if s not in (FORECAST_SYMBOL, SECOND_SYMBOL, "CPO")))
+"""The markets that the stored surface has columns for; those of one that is not available are null."""
 
 AVAILABLE_SHARE = 0.8
 PAIR_SESSIONS = (30, 60, 90, 252)
