@@ -32,7 +32,7 @@ from zl_assets.settings import Settings
 from zl_assets.sources.files import read_directory
 from zl_assets.warehouse.duckdb_engine import DuckDBWarehouse
 from zl_assets_tests.benchmarks.measuring import Spread
-from zl_assets_tests.benchmarks.pandas_indicators import pandas_indicators
+from zl_assets_tests.benchmarks.pandas_indicators import mean_deviation, pandas_indicators
 from zl_assets_tests.benchmarks.talib_indicators import talib_indicators
 
 MODULES = (technical, pivots, golden_zone, seasonality, crush, cross_asset, correlations)
@@ -135,13 +135,18 @@ def table_times(sessions: pl.DataFrame, repeats: int, limit: float) -> bool:
     shared = list(talib_indicators(next(iter(bars.values()))).columns)
     ours = timed(f"Polars, {len(INDICATORS)} columns", repeats, lambda: with_indicators(sessions))
     pandas = timed(f"pandas, {len(INDICATORS)} columns", repeats, lambda: one_after_the_other(bars, pandas_indicators))
+    applied = timed("  of which one rolling.apply (cci_20)", repeats, lambda: one_after_the_other(bars, _applied))
     some = timed(f"Polars, {len(shared)} columns", repeats, lambda: with_indicators(sessions, shared))
     talib = timed(f"TA-Lib, {len(shared)} columns", repeats, lambda: one_after_the_other(bars, talib_indicators))
-    for spread, base in ((ours, ours), (pandas, ours), (some, some), (talib, some)):
+    for spread, base in ((ours, ours), (pandas, ours), (applied, ours), (some, some), (talib, some)):
         print(f"{spread.line()}   {spread.median / base.median:6.2f} x")
     ratio = pandas.median / ours.median
     print(f"pandas over Polars {ratio:.1f}, {'at least' if ratio >= limit else 'BELOW'} {limit}")
     return ratio >= limit
+
+
+def _applied(bars: pd.DataFrame) -> pd.DataFrame:
+    return mean_deviation((bars.h + bars.l + bars.c) / 3, 20).to_frame()
 
 
 def family_times(inputs: Inputs, symbols: tuple[str, ...], repeats: int) -> None:

@@ -73,6 +73,11 @@ def logarithm(value: pl.Expr) -> pl.Expr:
     return pl.when(value > 0).then(value.log())
 
 
+def finite(value: pl.Expr) -> pl.Expr:
+    """The value; null where it is not a number, as the correlation of something that does not move."""
+    return pl.when(value.is_finite()).then(value)
+
+
 def roll_adjusted(sessions: pl.DataFrame) -> pl.DataFrame:
     """Sound sessions with their bar in terms of the first contract month.
 
@@ -109,20 +114,20 @@ def with_indicators(sessions: pl.DataFrame, names: Sequence[str] | None = None) 
 
     Returns:
         One row per sound session, in the same order: symbol, trade_date, session_number, available_at and the
-        indicators in the order of INDICATORS (Float64, null where not finite).
+        indicators in the order of INDICATORS (Float64).
     """
     frame = roll_adjusted(sessions).lazy()
     for stage, windowed in _STAGES:
         exprs = {name: value.over("symbol") if windowed else value for name, value in stage.items()}
         frame = frame.with_columns(**exprs)
     wanted = {i.name for i in INDICATORS} if names is None else set(names)
-    values = {i.name: i.value.cast(pl.Float64) for i in INDICATORS if i.name in wanted}
+    values = {i.name: i.value for i in INDICATORS if i.name in wanted}
     return frame.select(
         "symbol",
         "trade_date",
         "session_number",
         "available_at",
-        **{name: pl.when(value.is_finite()).then(value) for name, value in values.items()},
+        **values,
     ).collect()
 
 
@@ -199,10 +204,10 @@ _WINDOWS: dict[str, pl.Expr] = {
     "turned": pl.when(pl.col("sign") != pl.col("sign").shift(1).fill_null(0)).then("row").forward_fill(),
     "rises": (_RET > 0).cast(pl.Float64).rolling_mean(21),
     **{f"{side}_21": getattr(_RET, f"rolling_{side}")(21) for side in ("max", "min")},
-    "skew": _LOG_RET.rolling_skew(63, bias=False),
-    "kurtosis": _LOG_RET.rolling_kurtosis(63, bias=False),
-    "own_lag": pl.rolling_corr(_RET, _RET.shift(1), window_size=63),
-    "with_volume": pl.rolling_corr(_RET, pl.col("volume_change"), window_size=63),
+    "skew": finite(_LOG_RET.rolling_skew(63, bias=False)),
+    "kurtosis": finite(_LOG_RET.rolling_kurtosis(63, bias=False)),
+    "own_lag": finite(pl.rolling_corr(_RET, _RET.shift(1), window_size=63)),
+    "with_volume": finite(pl.rolling_corr(_RET, pl.col("volume_change"), window_size=63)),
     "usual_hourly": pl.col("realized_vol_1h").rolling_mean(21),
     **{f"illiquidity_{n}": pl.col("illiquidity").rolling_mean(n) for n in (5, 63)},
 }
@@ -222,7 +227,7 @@ _OF_WINDOWS: dict[str, pl.Expr] = {
     "macd_signal": pl.col("macd").ewm_mean(span=9, adjust=False, min_samples=9),
     "adx": pl.col("direction").ewm_mean(alpha=1 / 14, adjust=False, ignore_nulls=True, min_samples=14),
     "vol_rank": pl.col("vol_21").rolling_rank(252, method="max") / 252,
-    "vol_of_vol": pl.col("vol_21").rolling_std(63) / pl.col("vol_21").rolling_mean(63),
+    "vol_of_vol": ratio(pl.col("vol_21").rolling_std(63), pl.col("vol_21").rolling_mean(63)),
     "typical_spread": sum(((_TYPICAL.shift(i) - _TYPICAL_MEAN).abs() for i in range(20)), pl.lit(0.0)) / 20,
 }
 
@@ -437,7 +442,7 @@ def _positions() -> list[Indicator]:
 
 def _shapes() -> list[Indicator]:
     span = _H - _L
-    streak = pl.col("sign") * (pl.col("row") - pl.col("turned") + 1)
+    streak = pl.col("sign") * (pl.col("row") - pl.col("turned") + 1).cast(pl.Float64)
     return [
         Indicator(
             "gap_1d", "1", "Open over the close before, minus 1; 0 on a roll", "return", ratio(_O, pl.col("c_1")) - 1
