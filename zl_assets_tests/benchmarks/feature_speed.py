@@ -23,9 +23,10 @@ import polars as pl
 
 from zl_assets.core.bars import DAILY, HOURLY, daily_bars, sort_out
 from zl_assets.core.features import correlations, cross_asset, crush, golden_zone, pivots, seasonality, technical
+from zl_assets.core.features.bar_windows import roll_adjusted
 from zl_assets.core.features.family import Family, Inputs, build_family
 from zl_assets.core.features.full_surface import available_symbols, full_family, usable_columns
-from zl_assets.core.features.indicators import INDICATORS, roll_adjusted, with_indicators
+from zl_assets.core.features.indicators import INDICATORS, with_indicators
 from zl_assets.core.point_in_time import decision_times
 from zl_assets.core.sessions import build_sessions
 from zl_assets.settings import Settings
