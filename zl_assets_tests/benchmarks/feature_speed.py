@@ -112,8 +112,9 @@ def compare(sessions: pl.DataFrame, loop: Loop) -> list[str]:
         # What has no value, 0/0 in a market that stood still, is null here and whatever the other library made of it.
         both = counted & np.isfinite(got) & np.isfinite(expected)
         missing = np.isnan(got[counted]) != ~np.isfinite(expected[counted])
-        near = np.abs(got[both] - expected[both]) <= 1e-6 * np.nanstd(expected[both])
-        agreed = near.mean() > 0.98 if name in TIES else near.all()
+        spread = np.std(expected[both]) if both.any() else 0.0
+        near = np.abs(got[both] - expected[both]) <= 1e-6 * spread
+        agreed = near.sum() >= 0.98 * near.size if name in TIES else near.all()
         if not agreed or (loop is pandas_indicators and missing.any()):
             differing.append(f"{loop.__name__}.{name}")
     return differing
