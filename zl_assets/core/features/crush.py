@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from zl_assets.core.features.bar_windows import ratio
 from zl_assets.core.features.family import Domain, Family, Feature, Inputs, Treatment
-from zl_assets.core.features.indicators import LOOK_BACK, ratio
+from zl_assets.core.features.indicators import LOOK_BACK
 from zl_assets.core.features.markets import as_known, simultaneous
 
 YEAR = 252

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from zl_assets.core.features.bar_windows import slope
 from zl_assets.core.features.family import Family, Feature, Inputs
-from zl_assets.core.features.indicators import slope
 
 if TYPE_CHECKING:
     import numpy as np

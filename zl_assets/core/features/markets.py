@@ -12,8 +12,8 @@ from datetime import timedelta
 
 import polars as pl
 
+from zl_assets.core.features.bar_windows import ratio, roll_adjusted
 from zl_assets.core.features.family import Domain
-from zl_assets.core.features.indicators import ratio, roll_adjusted
 from zl_assets.core.instruments import INSTRUMENTS
 from zl_assets.core.point_in_time import as_of
 

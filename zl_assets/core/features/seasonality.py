@@ -20,8 +20,8 @@ from operator import add
 import polars as pl
 
 from zl_assets.core.exchange_calendar import session_frame
+from zl_assets.core.features.bar_windows import ratio, roll_adjusted
 from zl_assets.core.features.family import Family, Feature, Inputs
-from zl_assets.core.features.indicators import ratio, roll_adjusted
 
 PAST_YEARS = 10
 MIN_YEARS = 5

@@ -4,16 +4,17 @@ One Polars expression each, per symbol, over sessions in order; a value uses its
 A feature is null until its whole window is there.
 
 `with_technical` reads the close as it was traded: a roll's gap is a return there, and a suspect session counts. Every
-column of FAMILY follows the two rules of `indicators` instead: no roll gap in any window, and suspect sessions left out
-and null. Where both have a quantity, the family's name says `_adjusted`.
+column of FAMILY follows the two rules of `bar_windows` instead: no roll gap in any window, and suspect sessions left
+out and null. Where both have a quantity, the family's name says `_adjusted`.
 """
 
 from __future__ import annotations
 
 import polars as pl
 
+from zl_assets.core.features.bar_windows import wilder_mean
 from zl_assets.core.features.family import Family, Feature, Inputs
-from zl_assets.core.features.indicators import INDICATORS, LOOK_BACK, wilder_mean, with_indicators
+from zl_assets.core.features.indicators import INDICATORS, LOOK_BACK, with_indicators
 
 VOLATILITY_SESSIONS = 21
 RSI_SESSIONS = 14

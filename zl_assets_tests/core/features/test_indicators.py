@@ -12,11 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zl_assets.core.features.bar_windows import roll_adjusted, slope
 from zl_assets.core.features.indicators import (
     HOURLY_INDICATORS,
     INDICATORS,
-    roll_adjusted,
-    slope,
     with_indicators,
 )
 from zl_assets_tests.benchmarks.pandas_indicators import pandas_indicators

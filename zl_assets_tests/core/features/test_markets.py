@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from zl_assets.core.features import correlations, cross_asset
-from zl_assets.core.features.indicators import roll_adjusted
+from zl_assets.core.features.bar_windows import roll_adjusted
 from zl_assets.core.features.markets import SESSION_MAX_AGE, as_known, label, moves, pairs
 from zl_assets.core.instruments import INSTRUMENTS
 from zl_assets_tests.core.features.made_markets import inputs_of, made_sessions

@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from zl_assets.core.exchange_calendar import sessions_of
+from zl_assets.core.features.bar_windows import roll_adjusted
 from zl_assets.core.features.family import build_family
-from zl_assets.core.features.indicators import roll_adjusted
 from zl_assets.core.features.seasonality import FAMILY, PHASES, last_trade_days
 from zl_assets_tests.core.features.made_markets import inputs_of, made_sessions
 from zl_assets_tests.real_bars import real_zl
