@@ -182,7 +182,7 @@ def _growth(months: int, at: int = 0) -> pl.Expr:
 
 
 def _mean_of_three(at: int) -> pl.Expr:
-    return sum((_months_back(at + k) for k in (1, 2)), _months_back(at)) / 3
+    return sum((_months_back(at + k) for k in (1, 2)), _months_back(at)) * (1 / 3)
 
 
 def _history(inputs: Inputs, series: RawSeries, days: int, columns: dict[str, pl.Expr]) -> pl.DataFrame:

@@ -27,6 +27,8 @@ SESSION_AGE = timedelta(days=7)
 """A close of another market that is older than this counts as missing."""
 
 POUNDS_PER_TONNE = 2204.62
+USD_PER_TONNE = POUNDS_PER_TONNE / 100
+"""USD/t of one US cent per lb (DOMAIN section 5)."""
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,10 @@ BUILT: dict[str, pl.DataFrame] = {}
 AHEAD = set(biofuel.PERIOD_AHEAD)
 RANDOM: list[int] = sorted(int(n) for n in np.random.default_rng(17).integers(100, 905, 6))
 """Decisions at which the data are cut off."""
+FIRST_OF_A_BLOCK = next(
+    at for at, n in enumerate(made.inputs().decisions["session_number"]) if at and n % BLOCK_SESSIONS == 0
+)
+"""A frame of a single row, where a family has no look-back."""
 each = pytest.mark.parametrize("family", FAMILIES, ids=[family.name for family in FAMILIES])
 
 
@@ -107,7 +111,7 @@ def test_columns_are_numbers_and_never_infinite(family: Family) -> None:
 
 
 @each
-@pytest.mark.parametrize("number", [3, *RANDOM])
+@pytest.mark.parametrize("number", [0, 3, FIRST_OF_A_BLOCK, *RANDOM])
 def test_what_becomes_known_later_changes_no_bit(family: Family, number: int) -> None:
     before, built = known_at(made.inputs(), number), flat(full(family).head(number + 1))
     if family.available(before):
