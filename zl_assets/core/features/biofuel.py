@@ -16,6 +16,7 @@ from zl_assets.core.features import trailing as over
 from zl_assets.core.features.family import Family, Feature, Inputs
 from zl_assets.core.features.readings import (
     POUNDS_PER_TONNE,
+    USD_PER_TONNE,
     RawSeries,
     at_decisions,
     by_source,
@@ -66,7 +67,7 @@ _FUEL_USE = (RawSeries("biofuel", {"item": "soybean_oil_for_biofuel"}, MONTHLY_A
 
 def build(inputs: Inputs) -> pl.DataFrame:
     """The family's columns; see `FEATURES`."""
-    tonne = pl.col("zl") * POUNDS_PER_TONNE / 100
+    tonne = pl.col("zl") * USD_PER_TONNE
     spread = pl.col("biodiesel") - tonne
     of_spread = {
         "biodiesel_spread_z_63": over.z_score(spread, 63),

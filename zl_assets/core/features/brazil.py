@@ -45,7 +45,7 @@ def _harvest(value: str, before: int) -> pl.Expr:
 def _mean_yield() -> pl.Expr:
     """Mean yield of the five harvests before the newest one; null where one is missing."""
     years = [_harvest("yield_t_per_ha", before) for before in range(1, 6)]
-    return sum(years[1:], years[0]) / 5
+    return sum(years[1:], years[0]) * (1 / 5)
 
 
 FAMILY = Family(

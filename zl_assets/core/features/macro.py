@@ -15,7 +15,7 @@ import polars as pl
 from zl_assets.core.features import trailing as over
 from zl_assets.core.features.family import Domain, Family, Feature, Inputs, Treatment
 from zl_assets.core.features.fx import options as currency
-from zl_assets.core.features.readings import RawSeries, at_decisions, closes, finished, over_history
+from zl_assets.core.features.readings import RawSeries, Reading, closes, finished, over_history
 
 DAILY_AGE = timedelta(days=7)
 WEEKLY_AGE = timedelta(days=21)
@@ -101,11 +101,12 @@ FEATURES = tuple(_features())
 
 def build(inputs: Inputs) -> pl.DataFrame:
     """The family's columns; see `FEATURES`."""
-    frames = [*_yields(inputs), *_curve(inputs), *_fed(inputs), *_activity(inputs)]
+    reading = Reading(inputs)
+    frames = [*_yields(reading), *_curve(reading), *_fed(reading), *_activity(inputs)]
     return finished(inputs, [feature.name for feature in FEATURES], frames)
 
 
-def _yields(inputs: Inputs) -> list[pl.DataFrame]:
+def _yields(reading: Reading) -> list[pl.DataFrame]:
     ten, dxy = pl.col("ten"), pl.col("dxy")
     # Yields, the dollar and ZL become public at different hours; over five sessions that matters little.
     week, dollar = over.change(ten, 5), over.log_gain(dxy, 5)
@@ -120,8 +121,8 @@ def _yields(inputs: Inputs) -> list[pl.DataFrame]:
         "rates_10y_change_21_less_dollar": over.change(ten, 21) - explained,
     }
     return [
-        at_decisions(inputs, {"ten": TEN}, alone, [closes(inputs, "ZL", "zl")]),
-        at_decisions(inputs, {"ten": TEN, "dxy": currency("dxy")}, paired),
+        reading.at_decisions({"ten": TEN}, alone, [closes(reading.inputs, "ZL", "zl")]),
+        reading.at_decisions({"ten": TEN, "dxy": currency("dxy")}, paired),
     ]
 
 
@@ -133,7 +134,7 @@ def _slope(name: str, slope: pl.Expr) -> dict[str, pl.Expr]:
     }
 
 
-def _curve(inputs: Inputs) -> list[pl.DataFrame]:
+def _curve(reading: Reading) -> list[pl.DataFrame]:
     ten, breakeven = pl.col("ten"), pl.col("breakeven")
     slope = ten - pl.col("two")
     short = _slope("10y_2y", slope) | {"curve_inverted": (slope < 0).cast(pl.Float64)}
@@ -144,28 +145,28 @@ def _curve(inputs: Inputs) -> list[pl.DataFrame]:
     }
     real = {"real_10y_change_21": over.change(ten - breakeven, 21)}
     return [
-        at_decisions(inputs, {"ten": TEN, "two": TWO}, short),
-        at_decisions(inputs, {"ten": TEN, "thirty": THIRTY}, long),
-        at_decisions(inputs, {"breakeven": _BREAKEVEN}, inflation),
-        at_decisions(inputs, {"ten": TEN, "breakeven": _BREAKEVEN}, real),
+        reading.at_decisions({"ten": TEN, "two": TWO}, short),
+        reading.at_decisions({"ten": TEN, "thirty": THIRTY}, long),
+        reading.at_decisions({"breakeven": _BREAKEVEN}, inflation),
+        reading.at_decisions({"ten": TEN, "breakeven": _BREAKEVEN}, real),
     ]
 
 
-def _fed(inputs: Inputs) -> list[pl.DataFrame]:
+def _fed(reading: Reading) -> list[pl.DataFrame]:
     rate, two = pl.col("rate"), pl.col("two")
     path = two - rate
     columns = {"fed_path_2y": path, "fed_path_2y_change_21": over.change(path, 21)}
     frames = [
-        at_decisions(inputs, {"rate": POLICY}, {f"fed_rate_change_{n}": over.change(rate, n) for n in _FED_CHANGES}),
-        at_decisions(inputs, {"two": TWO, "rate": POLICY}, columns),
+        reading.at_decisions({"rate": POLICY}, {f"fed_rate_change_{n}": over.change(rate, n) for n in _FED_CHANGES}),
+        reading.at_decisions({"two": TWO, "rate": POLICY}, columns),
     ]
     for name in ("brl", "cny"):
         other = over.log_gain(pl.col("other"), 21)
         options = {"other": currency(f"usd{name}")}
         implied = {f"fed_{name}_correlation_126": over.correlation(over.change(two, 21), other, 126)}
         actual = {f"fed_rate_{name}_correlation_252": over.correlation(over.change(rate, 21), other, 252)}
-        frames.append(at_decisions(inputs, {"two": TWO, **options}, implied))
-        frames.append(at_decisions(inputs, {"rate": POLICY, **options}, actual))
+        frames.append(reading.at_decisions({"two": TWO, **options}, implied))
+        frames.append(reading.at_decisions({"rate": POLICY, **options}, actual))
     return frames
 
 
@@ -181,7 +182,7 @@ def _growth(months: int, at: int = 0) -> pl.Expr:
 
 
 def _mean_of_three(at: int) -> pl.Expr:
-    return sum((_months_back(at + k) for k in (1, 2)), _months_back(at)) / 3
+    return sum((_months_back(at + k) for k in (1, 2)), _months_back(at)) * (1 / 3)
 
 
 def _history(inputs: Inputs, series: RawSeries, days: int, columns: dict[str, pl.Expr]) -> pl.DataFrame:

@@ -16,7 +16,7 @@ import polars as pl
 from zl_assets.core.features import trailing as over
 from zl_assets.core.features.family import Family, Feature, Inputs
 from zl_assets.core.features.readings import (
-    POUNDS_PER_TONNE,
+    USD_PER_TONNE,
     RawSeries,
     at_decisions,
     closes,
@@ -88,7 +88,7 @@ def _paths() -> dict[str, pl.Expr]:
     palm_dollars = pl.when(~rolled).then(last - last.shift(1)).fill_null(0.0)
     oil = zl.forward_fill()
     oil_move = (oil.log() - oil.shift(1).log()).fill_null(0.0)
-    tonne = pl.col("zl").forward_fill().shift(1) * POUNDS_PER_TONNE / 100
+    tonne = pl.col("zl").forward_fill().shift(1) * USD_PER_TONNE
     oil_dollars = (tonne * (oil / oil.shift(1) - 1)).fill_null(0.0)
     both = palm.is_not_null() & zl.is_not_null()
     paths = {

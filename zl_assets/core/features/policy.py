@@ -39,7 +39,8 @@ TOPIC_MULTIPLIERS: dict[str, float] = {TOPICS["tariff"]: 1.0, _MARKET_STRUCTURE:
 CONFIDENCE = {"government": 1.0, "unknown": 0.5}
 """Trust in a source (DOMAIN section 5); wires, broadcasters and trade press have no stored feed."""
 _GOVERNMENT = "federal_register"
-_DECAY_HOURS = 24.0
+_DECAY_SECONDS = 24.0 * 3600
+_WEEK_OF_90_DAYS = 7 / 90
 
 _NULL = "null: no stored series has the sentiment it is made of"
 STRUCT: dict[str, tuple[pl.DataType, str]] = {
@@ -144,7 +145,7 @@ def _counts(decisions: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
         week, season = pl.col(f"policy_{topic}_count_7"), pl.col(f"policy_{topic}_count_90")
         total = pl.Series("total", _published(events.filter(f"is_{topic}"), times))
         came = (total.diff() > 0).cast(pl.Float64).rolling_sum(3)
-        paces.append((week / (season * 7 / 90)).alias(f"policy_{topic}_pace"))
+        paces.append((week / (season * _WEEK_OF_90_DAYS)).alias(f"policy_{topic}_pace"))
         paces.append(pl.when(week.is_not_null()).then(pl.lit(came)).alias(f"policy_{topic}_sessions_3"))
     alive = _is_alive(times, events)
     return frame.with_columns(paces).with_columns(pl.when(alive).then(pl.all()))
@@ -169,14 +170,14 @@ def _struct(decisions: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
     newest = decisions.select("data_date", "decision_time").join_asof(
         weighty, left_on="decision_time", right_on="available_at", check_sortedness=False
     )
-    hours = (pl.col("decision_time") - pl.col("came")).dt.total_seconds() / 3600
+    age = (pl.col("decision_time") - pl.col("came")).dt.total_seconds()
     known = newest.join(week, on="data_date", how="left", maintain_order="left").join(
         month, on="data_date", how="left", maintain_order="left"
     )
     columns = known.with_columns(
         trump_mentions=_in_window(times, theirs, 7, events),
         trumpxi_china_mentions=_in_window(times, china, 7, events),
-        policy_trump_recency_decay=(-hours / _DECAY_HOURS).exp(),
+        policy_trump_recency_decay=(-age * (1 / _DECAY_SECONDS)).exp(),
     ).with_columns(pl.when(_is_alive(times, events)).then(pl.all()))
     fields = [
         (pl.col(name) if name in columns.columns else pl.lit(None)).cast(dtype).alias(name)

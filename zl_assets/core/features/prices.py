@@ -14,7 +14,7 @@ import polars as pl
 
 from zl_assets.core.features import trailing as over
 from zl_assets.core.features.family import Family, Feature, Inputs
-from zl_assets.core.features.readings import POUNDS_PER_TONNE, RawSeries, at_decisions, closes, finished
+from zl_assets.core.features.readings import USD_PER_TONNE, RawSeries, at_decisions, closes, finished
 
 MAX_AGE = timedelta(days=7)
 _OTHERS = {"sugar": "SB=F", "clean_energy": "ICLN", "solar": "TAN", "agriculture": "DBA", "farming": "VEGI"}
@@ -47,7 +47,7 @@ def build(inputs: Inputs) -> pl.DataFrame:
     """The family's columns; see `FEATURES`."""
     zl = closes(inputs, "ZL", "zl")
     canola = pl.col("canola") * pl.col("cad")
-    ratio = (pl.col("zl") * POUNDS_PER_TONNE / 100) / canola
+    ratio = (pl.col("zl") * USD_PER_TONNE) / canola
     columns = {
         **{f"canola_ratio_z_{n}": over.z_score(ratio, n) for n in (63, 252)},
         **{f"canola_return_{n}": over.gain(canola, n) for n in (5, 21)},

@@ -27,6 +27,8 @@ SESSION_AGE = timedelta(days=7)
 """A close of another market that is older than this counts as missing."""
 
 POUNDS_PER_TONNE = 2204.62
+USD_PER_TONNE = POUNDS_PER_TONNE / 100
+"""USD/t of one US cent per lb (DOMAIN section 5)."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,61 @@ def by_source(inputs: Inputs, series: RawSeries) -> list[pl.DataFrame]:
         return (series.sources.index(name) if name in series.sources else len(series.sources), name)
 
     names: list[str] = rows["source"].unique().to_list()
+    if len(names) <= 1:
+        return [rows] if names else []
     return [rows.filter(pl.col("source") == name) for name in sorted(names, key=rank)]
+
+
+class Reading:
+    """The inputs of one build, where each series is looked up once however many columns use it."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs = inputs
+        self._seen: dict[tuple[str, ...], list[pl.DataFrame]] = {}
+
+    def at_decisions(
+        self,
+        wanted: Mapping[str, Sequence[RawSeries]],
+        columns: Mapping[str, pl.Expr],
+        beside: Sequence[pl.DataFrame] = (),
+    ) -> pl.DataFrame:
+        """Columns computed over sessions from daily series, each taken as known at every decision.
+
+        Args:
+            wanted: name -> the series that can stand for it, in order of preference.
+            columns: name -> expression over one row per decision in which each series is a column of its name, beside
+                `<name>_age`, the days since its observation.
+            beside: frames of one row per decision whose columns the expressions may use.
+
+        Returns:
+            One row per decision, in order: `columns`. Of every combination of vendors the first that gives a value
+            counts.
+        """
+        read = [self._options(name, options) for name, options in wanted.items()]
+        expressions = [expression.alias(name) for name, expression in columns.items()]
+        built = [_beside([*combination, *beside]).select(expressions) for combination in product(*read)]
+        return _first_value(built)
+
+    def _options(self, name: str, options: Sequence[RawSeries]) -> list[pl.DataFrame]:
+        """One frame per series and vendor, or one of nulls where nothing is stored."""
+        names = [name, f"{name}_age"]
+        found = [_named(frame, names) for series in options for frame in self._vendors(series)]
+        return found or [_nothing(self.inputs, names)]
+
+    def _vendors(self, series: RawSeries) -> list[pl.DataFrame]:
+        """The newest value and its age at every decision, one frame a vendor."""
+        (value,) = series.values.values()
+        key = (series.table, value, str(series.max_age), *[f"{k}={v}" for k, v in series.where.items()])
+        if key not in self._seen:
+            self._seen[key] = [
+                _in_order(
+                    self.inputs,
+                    as_of(rows, self.inputs.decisions, [value], max_age=series.max_age),
+                    [value, "age_days"],
+                )
+                for rows in by_source(self.inputs, series)
+            ]
+        return self._seen[key]
 
 
 def at_decisions(
@@ -69,25 +125,8 @@ def at_decisions(
     columns: Mapping[str, pl.Expr],
     beside: Sequence[pl.DataFrame] = (),
 ) -> pl.DataFrame:
-    """Columns computed over sessions from daily series, each taken as known at every decision.
-
-    Args:
-        inputs: see `Inputs`.
-        wanted: name -> the series that can stand for it, in order of preference.
-        columns: name -> expression over one row per decision in which each series is a column of its name, beside
-            `<name>_age`, the days since its observation.
-        beside: frames of one row per decision whose columns the expressions may use.
-
-    Returns:
-        One row per decision, in order: `columns`. Of every combination of vendors the first that gives a value counts.
-    """
-    read = [[seen for series in options for seen in _seen(inputs, name, series)] for name, options in wanted.items()]
-    filled = [found or [_nothing(inputs, [name, f"{name}_age"])] for name, found in zip(wanted, read, strict=True)]
-    expressions = [expression.alias(name) for name, expression in columns.items()]
-    built = [
-        pl.concat([*combination, *beside], how="horizontal").select(expressions) for combination in product(*filled)
-    ]
-    return _first_value(built)
+    """`Reading.at_decisions` for a single set of columns."""
+    return Reading(inputs).at_decisions(wanted, columns, beside)
 
 
 def over_history(
@@ -143,20 +182,17 @@ def closes(inputs: Inputs, symbol: str, name: str) -> pl.DataFrame:
 
 def finished(inputs: Inputs, names: Sequence[str], frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """A family's table: symbol, data_date and the named Float64 columns of the frames; what is not finite is null."""
-    columns = pl.concat(frames, how="horizontal").select(pl.col(name).cast(pl.Float64) for name in names)
-    finite = columns.with_columns(pl.when(pl.all().is_finite()).then(pl.all()))
-    return pl.concat([inputs.decisions.select("symbol", "data_date"), finite], how="horizontal")
+    columns = _beside(frames).select(_finite(pl.col(name)).alias(name) for name in names)
+    return _beside([inputs.decisions.select("symbol", "data_date"), columns])
 
 
-def _seen(inputs: Inputs, name: str, series: RawSeries) -> list[pl.DataFrame]:
-    """The newest value and its age at every decision, one frame a vendor."""
-    (value,) = series.values.values()
-    frames: list[pl.DataFrame] = []
-    for rows in by_source(inputs, series):
-        found = as_of(rows, inputs.decisions, [value], max_age=series.max_age)
-        renamed = found.rename({value: name, "age_days": f"{name}_age"})
-        frames.append(_in_order(inputs, renamed, [name, f"{name}_age"]))
-    return frames
+def _named(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    return pl.DataFrame([column.alias(name) for column, name in zip(frame.get_columns(), names, strict=True)])
+
+
+def _beside(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The frames' columns in one frame."""
+    return pl.DataFrame([column for frame in frames for column in frame.get_columns()])
 
 
 def _in_order(inputs: Inputs, found: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
@@ -174,8 +210,9 @@ def _nothing(inputs: Inputs, columns: Sequence[str]) -> pl.DataFrame:
 def _first_value(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """Column by column and row by row, the value of the first frame that has one."""
     names = frames[0].columns
-    beside = [frame.rename({name: f"{name}:{i}" for name in names}) for i, frame in enumerate(frames)]
-    together = pl.concat(beside, how="horizontal")
+    if len(frames) == 1:
+        return frames[0].select(_finite(pl.col(name)).alias(name) for name in names)
+    together = _beside([_named(frame, [f"{name}:{i}" for name in names]) for i, frame in enumerate(frames)])
     return together.select(
         pl.coalesce(_finite(pl.col(f"{name}:{i}")) for i in range(len(frames))).alias(name) for name in names
     )

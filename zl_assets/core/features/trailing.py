@@ -2,6 +2,9 @@
 
 Belongs here: what several families share. A window may hold nulls up to a fifth of its rows; where more are missing, or
 the row itself is, the result is null. A window in which nothing moved has no spread to measure by and gives null, too.
+
+No expression of a family divides by a number: Polars multiplies long columns by its reciprocal but divides a column of
+one row, so that the last bits of a row would depend on how many are built with it. Write `* (1 / 3)`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ were public when that one was. A station day counts with its first published val
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from math import ceil
 
@@ -152,19 +152,32 @@ def _measures() -> dict[str, pl.Expr]:
 
 def _station_windows(days: pl.DataFrame) -> pl.DataFrame:
     """Means of every window that ends at a published day, and their scores against past years; see the module."""
+    stations = days.partition_by("station", maintain_order=True) or [days]
+    return pl.concat([_windows_of_one(station) for station in stations])
+
+
+def _windows_of_one(days: pl.DataFrame) -> pl.DataFrame:
+    """The windows of one station, ascending by day."""
     known = [pl.col("available_at").shift(k) <= pl.col("available_at") for k in range(PUBLISHED_WITHIN)]
-    means: dict[str, pl.Expr] = {}
-    seasons: dict[str, pl.Expr] = {}
-    for name, (measure, length) in _WINDOWS.items():
-        means[name] = _mean_known(pl.col(measure), length, known).over("station")
-        if name in _SCORED:
-            settled = pl.col(measure).rolling_mean(length, min_samples=_enough(length))
-            seasons |= {f"{name}:{k}": e.over("station") for k, e in _season(settled).items()}
-    columns = days.with_columns(**means, **seasons)
-    scores = {f"{name}_z": _score(name) for name in _SCORED}
+    recent = {
+        f"{measure}:{k}": pl.when(is_known).then(pl.col(measure).shift(k))
+        for measure in _MEASURES
+        for k, is_known in enumerate(known)
+    }
+    windows = days.with_columns(**recent).with_columns(
+        **{name: _mean_known(measure, length) for name, (measure, length) in _WINDOWS.items()},
+        **{f"{name}:settled": _settled(*_WINDOWS[name]) for name in _SCORED},
+    )
+    seasons = _with_season(windows, _SCORED)
     anomaly = pl.when(_is_known("temperature_7d")).then(pl.col("temperature_7d") - pl.col("temperature_7d:mean"))
+    scores = {f"{name}_z": _score(name) for name in _SCORED}
     published = pl.col("available_at").is_not_null()
-    return columns.with_columns(**scores, temperature_7d_anomaly=anomaly).filter(published)
+    return seasons.filter(published).with_columns(**scores, temperature_7d_anomaly=anomaly)
+
+
+def _settled(measure: str, length: int) -> pl.Expr:
+    """Mean of a window of a past year, all of whose days have long been public."""
+    return pl.col(measure).rolling_mean(length, min_samples=_enough(length))
 
 
 def day_anomalies(inputs: Inputs) -> pl.DataFrame:
@@ -178,10 +191,12 @@ def day_anomalies(inputs: Inputs) -> pl.DataFrame:
     Returns:
         station, region, observed_date, available_at, anomaly (degrees Celsius), one row per published station day.
     """
-    season = _season(pl.col("temperature"))["mean"].over("station")
-    days = _station_days(inputs).with_columns(anomaly=pl.col("temperature") - season)
-    return days.filter(pl.col("available_at").is_not_null()).select(
-        "station", "region", "observed_date", "available_at", "anomaly"
+    days = _station_days(inputs).with_columns(pl.col("temperature").alias("day:settled"))
+    stations = days.partition_by("station", maintain_order=True) or [days]
+    seasons = pl.concat([_with_season(station, ["day"]) for station in stations])
+    anomaly = pl.col("temperature") - pl.col("day:mean")
+    return seasons.filter(pl.col("available_at").is_not_null()).select(
+        "station", "region", "observed_date", "available_at", anomaly.alias("anomaly")
     )
 
 
@@ -189,15 +204,16 @@ def _enough(length: int) -> int:
     return ceil(_PRESENT * length)
 
 
-def _mean_known(values: pl.Expr, length: int, known: list[pl.Expr]) -> pl.Expr:
+def _mean_known(measure: str, length: int) -> pl.Expr:
     """Mean over a window's days that were public when its last day was.
 
     Days further back than `PUBLISHED_WITHIN` were public by then, since later ones are left out.
     """
+    values = pl.col(measure)
     near = min(length, PUBLISHED_WITHIN)
-    recent = [pl.when(known[k]).then(values.shift(k)) for k in range(near)]
+    recent = [pl.col(f"{measure}:{k}") for k in range(near)]
     total = over.added(recent)
-    count = over.added(v.is_not_null().cast(pl.Float64) for v in recent)
+    count = over.added(value.is_not_null().cast(pl.Float64) for value in recent)
     if length > near:
         far = length - near
         total += values.rolling_sum(far, min_samples=1).shift(near).fill_null(0.0)
@@ -205,17 +221,34 @@ def _mean_known(values: pl.Expr, length: int, known: list[pl.Expr]) -> pl.Expr:
     return pl.when(count >= _enough(length)).then(total / count)
 
 
-def _season(settled: pl.Expr) -> dict[str, pl.Expr]:
-    """Mean, sample deviation and number of the windows of past years around the same date."""
-    present = settled.is_not_null().cast(pl.Float64)
-    value = settled.fill_null(0.0)
+def _with_season(days: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """Add number, mean and sample deviation of the windows of past years around the same date.
 
-    def of_years(quantity: pl.Expr) -> pl.Expr:
-        around = quantity.shift(-_ASIDE) + quantity + quantity.shift(_ASIDE)
-        return over.added(around.shift(round(365.25 * year)).fill_null(0.0) for year in range(1, PAST_YEARS + 1))
+    Args:
+        days: every calendar day of one station, with `<name>:settled`.
+        names: of the windows.
 
-    count, total, squares = (of_years(quantity) for quantity in (present, value, value**2))
-    return {"count": count, "mean": total / count, "deviation": ((squares - total**2 / count) / (count - 1)).sqrt()}
+    Returns:
+        The frame with `<name>:count`, `<name>:mean`, `<name>:deviation`.
+    """
+    moments: dict[str, pl.Expr] = {}
+    for name in names:
+        settled = pl.col(f"{name}:settled")
+        value = settled.fill_null(0.0)
+        moments |= {f"{name}:count": settled.is_not_null().cast(pl.Float64)}
+        moments |= {f"{name}:total": value, f"{name}:squares": value**2}
+    # Each step stands in columns of its own: nested, every shift would be computed again for every year.
+    at = days.with_columns(**moments)
+    around = at.with_columns(pl.col(m).shift(-_ASIDE) + pl.col(m) + pl.col(m).shift(_ASIDE) for m in moments)
+    years = [round(365.25 * year) for year in range(1, PAST_YEARS + 1)]
+    past = around.with_columns(over.added(pl.col(m).shift(back) for back in years).alias(m) for m in moments)
+    return past.with_columns(expression for name in names for expression in _mean_and_deviation(name))
+
+
+def _mean_and_deviation(name: str) -> tuple[pl.Expr, pl.Expr]:
+    count, total, squares = (pl.col(f"{name}:{what}") for what in ("count", "total", "squares"))
+    deviation = ((squares - total**2 / count) / (count - 1)).sqrt()
+    return (total / count).alias(f"{name}:mean"), deviation.alias(f"{name}:deviation")
 
 
 def _is_known(name: str) -> pl.Expr:

@@ -214,7 +214,12 @@ def _exports() -> list[Row]:
 
 def _crop() -> list[Row]:
     rows: list[Row] = []
-    for statistic in ("soybeans_planted", "soybeans_harvested", "soybeans_good_excellent"):
+    for statistic in (
+        "soybeans_planted",
+        "soybeans_harvested",
+        "soybeans_condition_good",
+        "soybeans_condition_excellent",
+    ):
         for n in range((LAST_SESSION - FIRST_OBSERVED).days):
             day = FIRST_OBSERVED + timedelta(days=n)
             if day.weekday() == 6 and 4 <= day.month <= 11:

@@ -227,6 +227,28 @@ def test_planting_is_late_by_what_past_years_had_done_in_the_same_week() -> None
     checked(full(crop.FAMILY), "crop_planting_delay", expected)
 
 
+def test_the_crops_condition_adds_good_and_excellent() -> None:
+    gap: dict[int, float | None] = {}
+    change: dict[int, float | None] = {}
+    for at in SAMPLED:
+        decision = decisions()[at]
+        kinds = [
+            known(rows_of("usda_crop_progress", statistic=f"soybeans_condition_{k}"), decision)
+            for k in ("good", "excellent")
+        ]
+        gap[at] = change[at] = None
+        if not fresh(kinds[0], decision, crop.WEEKLY_AGE):
+            continue
+        rated = {g["observed_date"]: g["value_pct"] + e["value_pct"] for g, e in zip(*kinds, strict=True)}
+        newest = max(rated)
+        past = [v for y in range(1, 6) for d, v in rated.items() if abs((newest - d).days - 364 * y) <= 3]
+        gap[at] = statistics.mean(past) - rated[newest] if len(past) >= 3 else None
+        before = rated.get(newest - timedelta(days=28))
+        change[at] = None if before is None else rated[newest] - before
+    checked(full(crop.FAMILY), "crop_condition_gap", gap)
+    checked(full(crop.FAMILY), "crop_condition_change_4w", change)
+
+
 def test_brazils_harvest_is_the_estimate_of_the_day() -> None:
     growth: dict[int, float | None] = {}
     per_ha: dict[int, float | None] = {}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -29,6 +30,12 @@ MODULES = (volatility, fx, macro, positioning, weather, biofuel, palm, policy, e
 FAMILIES: list[Family] = [module.FAMILY for module in MODULES]
 BUILT: dict[str, pl.DataFrame] = {}
 AHEAD = set(biofuel.PERIOD_AHEAD)
+RANDOM: list[int] = sorted(int(n) for n in np.random.default_rng(17).integers(100, 905, 6))
+"""Decisions at which the data are cut off."""
+FIRST_OF_A_BLOCK = next(
+    at for at, n in enumerate(made.inputs().decisions["session_number"]) if at and n % BLOCK_SESSIONS == 0
+)
+"""A frame of a single row, where a family has no look-back."""
 each = pytest.mark.parametrize("family", FAMILIES, ids=[family.name for family in FAMILIES])
 
 
@@ -104,12 +111,27 @@ def test_columns_are_numbers_and_never_infinite(family: Family) -> None:
 
 
 @each
-@pytest.mark.parametrize("number", [3, 131, 399, 605, 777, 900])
+@pytest.mark.parametrize("number", [0, 3, FIRST_OF_A_BLOCK, *RANDOM])
 def test_what_becomes_known_later_changes_no_bit(family: Family, number: int) -> None:
-    before = known_at(made.inputs(), number)
-    if not family.available(before):
-        pytest.skip("nothing of it was public by then")
-    assert flat(build_family(family, before)).equals(flat(full(family).head(number + 1)))
+    before, built = known_at(made.inputs(), number), flat(full(family).head(number + 1))
+    if family.available(before):
+        assert flat(build_family(family, before)).equals(built)
+    else:
+        assert built.drop("symbol", "data_date").null_count().row(0) == (built.height,) * len(family.features)
+
+
+def test_a_column_that_looks_ahead_is_caught() -> None:
+    def leaky(given: Inputs) -> pl.DataFrame:
+        # Joined on the day the value is of, hours before it was public.
+        vix = given.series["volatility_daily"].unique("observed_date", keep="last")
+        day = vix.select(pl.col("observed_date").alias("data_date"), pl.col("close").alias("vix_leak"))
+        return given.decisions.select("symbol", "data_date").join(
+            day, on="data_date", how="left", maintain_order="left"
+        )
+
+    family = Family("leaky", "v0", "Made for the test", ("volatility_daily",), 0, (), leaky)
+    before = known_at(made.inputs(), RANDOM[0])
+    assert not build_family(family, before).equals(build_family(family, made.inputs()).head(RANDOM[0] + 1))
 
 
 @each
@@ -155,3 +177,81 @@ def test_a_series_that_has_stopped_becomes_null(family: Family) -> None:
     assert silent.height > 50
     for name in (feature.name for feature in family.features if not feature.name.endswith("_stations")):
         assert silent[name].null_count() == silent.height, name
+
+
+def without(given: Inputs, table: str, drop: pl.Expr) -> Inputs:
+    return replace(given, series={**given.series, table: given.series[table].filter(~drop)})
+
+
+def test_a_hole_in_a_series_stays_a_hole_once_its_limit_has_passed() -> None:
+    hole = pl.col("observed_date").is_between(date(2018, 3, 5), date(2018, 4, 13))
+    built = build_family(volatility.FAMILY, without(made.inputs(), "volatility_daily", hole))
+    inside = built.filter(pl.col("data_date").is_between(date(2018, 3, 12), date(2018, 4, 13)))
+    names = [feature.name for feature in volatility.FEATURES]
+    assert inside.height > 20
+    assert all(inside[name].null_count() == inside.height for name in names)
+    # A score needs four fifths of its window: the short one waits for it, the long one bears the hole.
+    after = built.filter(pl.col("data_date").is_between(date(2018, 4, 17), date(2018, 4, 30)))
+    assert after["vix_z_21"].null_count() == after.height
+    assert after["vix_z_252"].null_count() == 0
+
+
+def test_a_revised_report_counts_from_the_moment_it_is_public() -> None:
+    given = made.inputs()
+    report = pl.col("observed_date") == date(2018, 6, 12)
+    of_oil = (pl.col("contract_code") == "007601") & (pl.col("report") == "legacy_combined")
+    table = given.series["cftc_positioning"]
+    revised = (
+        table.filter(report & of_oil)
+        .head(1)
+        .with_columns(
+            commercial_long=pl.col("commercial_long") * 3,
+            available_at=pl.lit(made.at(date(2018, 6, 20), 12)).cast(table.schema["available_at"]),
+        )
+    )
+    plain = full(positioning.FAMILY)
+    built = build_family(
+        positioning.FAMILY, replace(given, series={**given.series, "cftc_positioning": pl.concat([table, revised])})
+    )
+    moment = date(2018, 6, 20)
+    name = "cot_commercial_share_change_1w"
+    early, late = pl.col("data_date") < moment, pl.col("data_date").is_between(moment, date(2018, 6, 21))
+    assert built.filter(early).equals(plain.filter(early))
+    assert (built.filter(late)[name] - plain.filter(late)[name]).min() > 10
+
+
+def test_an_old_report_that_comes_late_changes_no_newest_value() -> None:
+    given = made.inputs()
+    late = made.table(
+        "volatility_daily",
+        [
+            {
+                "series_id": "VIX",
+                "observed_date": date(2018, 6, 9),
+                "close": 99.0,
+                "available_at": made.at(date(2018, 6, 20), 12),
+            }
+        ],
+    )
+    table = pl.concat([given.series["volatility_daily"], late])
+    built = build_family(volatility.FAMILY, replace(given, series={**given.series, "volatility_daily": table}))
+    assert built.equals(full(volatility.FAMILY))
+
+
+def test_stations_that_are_not_there_are_not_in_the_composite() -> None:
+    given = made.inputs()
+    one = build_family(weather.FAMILY, without(given, "weather_daily", pl.col("station_id") == "S2"))
+    both = full(weather.FAMILY)
+    assert set(one["weather_midwest_stations"]) == {1.0}
+    assert set(both["weather_midwest_stations"]) == {2.0}
+    assert one["weather_brazil_temperature_7d_z"].equals(both["weather_brazil_temperature_7d_z"])
+    assert not one["weather_midwest_temperature_7d_z"].equals(both["weather_midwest_temperature_7d_z"])
+
+
+def test_no_station_at_all_gives_nulls_and_a_count_of_none() -> None:
+    given = made.inputs()
+    abroad = given.series["weather_daily"].with_columns(region=pl.lit("Elsewhere"))
+    for table in (abroad, abroad.clear()):
+        built = build_family(weather.FAMILY, replace(given, series={"weather_daily": table}))
+        assert set(built["weather_brazil_stations"]) == {0.0}
+        assert built["weather_brazil_heat_days_14d"].null_count() == built.height
