@@ -16,6 +16,7 @@ from zl_assets.checks import market_data as market_checks
 from zl_assets.checks import models as model_checks
 from zl_assets.checks import predictions as prediction_checks
 from zl_assets.checks import regimes as regime_checks
+from zl_assets.checks import signal_rules as rule_checks
 from zl_assets.checks import training as training_checks
 from zl_assets.settings import Settings
 from zl_assets.sources.bar_source import BarSource
@@ -30,6 +31,7 @@ CHECKS = [
     regime_checks,
     feature_checks,
     full_checks,
+    rule_checks,
     training_checks,
     model_checks,
     prediction_checks,

@@ -11,17 +11,16 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.core.instruments import FORECAST_SYMBOL
 from zl_assets.errors import ContractBroken
 from zl_assets.warehouse.surfaces import (
-    SurfaceFeature,
+    listed_features,
     matrix_columns,
-    prod_surface,
     selected_columns,
+    sql_root,
     training_columns,
 )
 
@@ -153,13 +152,6 @@ class Contract:
 
 
 @cache
-def sql_root() -> Path:
-    """Directory of the SQL files: beside the package in a checkout, inside it once installed."""
-    package = Path(__file__).resolve().parents[1]
-    return next(p for p in (package.parent / "sql", package / "sql") if (p / "tables").is_dir())
-
-
-@cache
 def contracts() -> dict[str, Contract]:
     """Every table of the project by name but those of the full surface, per-horizon tables expanded."""
     return _parsed(text for text in _statements() if _FULL not in text)
@@ -222,21 +214,17 @@ def view_sql(view: str, horizon: str, *, model: str = "", symbol: str = FORECAST
 
 def _filled(text: str, horizon: str) -> str:
     text = text.replace("{horizon}", horizon).replace("{sessions}", str(HORIZONS[horizon].sessions))
-    return text.replace("  {training_features}", training_columns(_listed(), horizon)).replace(
-        "    {selected_features}", selected_columns(_listed(), horizon)
+    return text.replace("  {training_features}", training_columns(listed_features(), horizon)).replace(
+        "    {selected_features}", selected_columns(listed_features(), horizon)
     )
 
 
 def _per_horizon(text: str) -> list[str]:
     """The statements that a file holds: one per horizon where its table is, with the features filled in."""
-    text = text.replace("  {matrix_features}", matrix_columns(_listed())).replace(
-        "  {prod_features}", training_columns(_listed(), None)
+    text = text.replace("  {matrix_features}", matrix_columns(listed_features())).replace(
+        "  {prod_features}", training_columns(listed_features(), None)
     )
     return [_filled(text, code) for code in HORIZONS] if "{horizon}" in text else [text]
-
-
-def _listed() -> tuple[SurfaceFeature, ...]:
-    return prod_surface(sql_root() / "surfaces" / "prod.csv")
 
 
 def _parse(ddl: str) -> Contract:

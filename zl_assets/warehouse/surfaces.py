@@ -77,6 +77,18 @@ def prod_surface(path: Path) -> tuple[SurfaceFeature, ...]:
     return features
 
 
+@cache
+def sql_root() -> Path:
+    """Directory of the SQL files: beside the package in a checkout, inside it once installed."""
+    package = Path(__file__).resolve().parents[1]
+    return next(p for p in (package.parent / "sql", package / "sql") if (p / "tables").is_dir())
+
+
+def listed_features() -> tuple[SurfaceFeature, ...]:
+    """The features of the production surface."""
+    return prod_surface(sql_root() / "surfaces" / "prod.csv")
+
+
 def matrix_columns(features: tuple[SurfaceFeature, ...]) -> str:
     """Lines of a CREATE TABLE for the flat features of the matrix; those in STRUCTs stand there by themselves."""
     return "\n".join(_column(f.feature, f) for f in features if "." not in f.feature)
