@@ -46,7 +46,7 @@ def simulated_condition(types: Mapping[str, str]) -> str | None:
     """
     if types.get("is_simulated") == "BOOL":
         return "is_simulated"
-    return "source = 'simulated'" if types.get("source") == "STRING" else None
+    return "source LIKE 'simulated%'" if types.get("source") == "STRING" else None
 
 
 def holds_simulated(warehouse: Warehouse, table: str, types: Mapping[str, str]) -> bool:

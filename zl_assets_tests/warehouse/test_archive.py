@@ -329,7 +329,7 @@ class TestComparison:
         assert fingerprint(warehouse, f"SELECT * FROM {CALENDAR}").checksum == "0" * 16
 
     def test_the_mark_of_a_simulated_row_needs_its_type(self) -> None:
-        assert simulated_condition({"source": "STRING"}) == "source = 'simulated'"
+        assert simulated_condition({"source": "STRING"}) == "source LIKE 'simulated%'"
         assert simulated_condition({"source": "STRING", "is_simulated": "BOOL"}) == "is_simulated"
         assert simulated_condition({"source": "INT64", "is_simulated": "STRING"}) is None
 
