@@ -6,7 +6,17 @@ from typing import Any
 
 import dagster as dg
 
-from zl_assets.assets import archive, features, full_surface, market_data, models, predictions, regimes, training
+from zl_assets.assets import (
+    archive,
+    features,
+    full_surface,
+    market_data,
+    models,
+    predictions,
+    raw_intelligence,
+    regimes,
+    training,
+)
 from zl_assets.automation.jobs import FULL_SURFACE_JOB, FULL_TRAINING_JOB, HORIZON_JOB, MARKET_JOB
 from zl_assets.automation.query_usage import StepUsage
 from zl_assets.checks import archive as archive_checks
@@ -15,19 +25,22 @@ from zl_assets.checks import full_surface as full_checks
 from zl_assets.checks import market_data as market_checks
 from zl_assets.checks import models as model_checks
 from zl_assets.checks import predictions as prediction_checks
+from zl_assets.checks import raw_intelligence as series_checks
 from zl_assets.checks import regimes as regime_checks
 from zl_assets.checks import signal_rules as rule_checks
 from zl_assets.checks import training as training_checks
 from zl_assets.settings import Settings
 from zl_assets.sources.bar_source import BarSource
+from zl_assets.sources.series_choice import SeriesSources
 from zl_assets.warehouse.base import Warehouse
 from zl_assets.warehouse.bigquery import BigQueryWarehouse
 from zl_assets.warehouse.bigquery_jobs import Jobs
 from zl_assets.warehouse.duckdb_engine import DuckDBWarehouse
 
-ASSETS = [market_data, regimes, features, full_surface, training, models, predictions, archive]
+ASSETS = [market_data, raw_intelligence, regimes, features, full_surface, training, models, predictions, archive]
 CHECKS = [
     market_checks,
+    series_checks,
     regime_checks,
     feature_checks,
     full_checks,
@@ -57,17 +70,23 @@ def build_warehouse(settings: Settings) -> Warehouse:
     )
 
 
+def series_sources(settings: Settings) -> SeriesSources:
+    """Every source of raw series there is, configured or not."""
+    return SeriesSources(settings)
+
+
 def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
     """The graph for one process.
 
     Args:
         settings: where things are and which bars to use.
-        overrides: resources that replace the built ones, by name: warehouse, bar_source, settings.
+        overrides: resources that replace the built ones, by name: warehouse, bar_source, series_sources, settings.
     """
     resources = {
         "settings": settings,
         "warehouse": build_warehouse(settings),
         "bar_source": BarSource(settings),
+        "series_sources": series_sources(settings),
         **overrides,
     }
     return dg.Definitions(

@@ -17,7 +17,23 @@ from zl_assets.settings import Settings
 from zl_assets.warehouse.contracts import contract, contracts
 from zl_assets_tests.conftest import PROJECT
 
+SERIES = (
+    "biofuel",
+    "brazil_soy_crop",
+    "cftc_positioning",
+    "fred_economic",
+    "fx_daily",
+    "palm_oil_daily",
+    "policy_events",
+    "treasury_daily",
+    "usda_crop_progress",
+    "usda_export_sales",
+    "vendor_prices_daily",
+    "volatility_daily",
+    "weather_daily",
+)
 GROUPS = {
+    **{f"raw_intelligence/{table}": "raw" for table in SERIES},
     "market_data/databento_futures_ohlcv_1d": "raw",
     "market_data/databento_futures_ohlcv_1h": "raw",
     "raw_intelligence/quarantine": "raw",
@@ -37,6 +53,7 @@ GROUPS = {
 WHEN_ASKED = {key for key, group in GROUPS.items() if group == "archive"}
 PER_HORIZON = {key for key, group in GROUPS.items() if group in ("training", "models", "predictions")}
 UPSTREAM = {
+    **{f"raw_intelligence/{table}": {"market_data/databento_futures_ohlcv_1d"} for table in SERIES},
     "market_data/futures_sessions_1d": {
         "market_data/databento_futures_ohlcv_1d",
         "market_data/databento_futures_ohlcv_1h",
@@ -50,6 +67,7 @@ UPSTREAM = {
     "predictions/vw_zl_latest": {"predictions/zl_forecasts"},
 }
 BLOCKING = {
+    **{f"raw_intelligence/{table}": {"lineage_complete", "unique", "known_in_time"} for table in SERIES},
     "market_data/databento_futures_ohlcv_1d": {"unique", "lineage_complete", "prices_consistent", "one_world"},
     "market_data/databento_futures_ohlcv_1h": {"unique", "lineage_complete"},
     "market_data/futures_sessions_1d": {
@@ -77,7 +95,11 @@ BLOCKING = {
     "predictions/zl_forecasts": {"unique", "quantiles_ordered"},
     "predictions/vw_zl_latest": {"one_row"},
 }
-NOT_BLOCKING = {"raw_intelligence/quarantine": {"nothing_rejected"}, "archive/shims": {"within_grace"}}
+NOT_BLOCKING = {
+    "raw_intelligence/quarantine": {"nothing_rejected"},
+    "archive/shims": {"within_grace"},
+    **{f"raw_intelligence/{table}": {"fresh", "no_gap"} for table in SERIES},
+}
 
 
 def named(keys: set[dg.AssetCheckKey]) -> dict[str, set[str]]:
@@ -176,7 +198,7 @@ def test_the_two_jobs_share_out_every_check_and_every_asset_but_the_archives(def
         # What the steps of the job yield, not what the graph around them knows of.
         yielded = {k for h in job.graph.iterate_node_handles() for k in layer.get_selected_entity_keys_for_node(h)}
         checks[name] = named({k for k in yielded if isinstance(k, dg.AssetCheckKey)})
-    expected = BLOCKING | NOT_BLOCKING
+    expected = {n: BLOCKING.get(n, set()) | NOT_BLOCKING.get(n, set()) for n in {*BLOCKING, *NOT_BLOCKING}}
     assert assets["horizon_job"] == PER_HORIZON
     assert assets["market_job"] == set(GROUPS) - PER_HORIZON - WHEN_ASKED
     assert checks["horizon_job"] == {n: c for n, c in expected.items() if n in PER_HORIZON}

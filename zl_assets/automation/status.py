@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zl_assets.assets.features import MATRIX
 from zl_assets.assets.market_data import BARS_1D
 from zl_assets.automation.instance import open_instance
-from zl_assets.build import build_definitions, build_warehouse
+from zl_assets.build import build_definitions, build_warehouse, series_sources
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.errors import QueryRefused
 from zl_assets.settings import Settings
@@ -35,6 +35,7 @@ def collect_status(settings: Settings) -> dict[str, Any]:
         "checks": _checks(settings) if settings.dagster_home.exists() else [],
         "sources": [
             *_bar_sources(settings, stored=bool(tables)),
+            *_series_sources(settings, stored=bool(tables)),
             *_datasets(datasets, {t.name.split(".")[0] for t in tables}),
         ],
     }
@@ -108,6 +109,15 @@ def _bar_sources(settings: Settings, *, stored: bool) -> list[dict[str, Any]]:
         "simulated": f"SIMULATED, {settings.simulated_world}, seed {settings.simulated_seed}",
     }
     return [{"name": name, "state": state, "in_use": name == chosen} for name, state in states.items()]
+
+
+def _series_sources(settings: Settings, *, stored: bool) -> list[dict[str, Any]]:
+    """Sources of raw series of the stored market, with their state; before the first run, of a simulated one."""
+    from zl_assets.sources.stored_bars import StoredBars
+
+    real = stored and StoredBars(build_warehouse(settings)).has_real_bars()
+    states = {s.name: s.state() for s in series_sources(settings).of_the_market(real=real)}
+    return [{"name": f"series {n}", "state": s, "in_use": s == "configured"} for n, s in states.items()]
 
 
 def _datasets(present: list[str], filled: set[str]) -> list[dict[str, Any]]:

@@ -162,7 +162,7 @@ class StoredBars:
             if "is_simulated" in columns:
                 self.warehouse.delete(name, "is_simulated", {})
             elif "source" in columns:
-                self.warehouse.delete(name, "source = @source", {"source": "simulated"})
+                self.warehouse.delete(name, "source LIKE 'simulated%'", {})
 
     def _has(self, source: str) -> bool:
         sql = f"SELECT COUNT(*) AS n FROM (SELECT 1 FROM {_DAILY} WHERE source = @source LIMIT 1)"
