@@ -18,6 +18,10 @@ DATASET = "raw_intelligence"
 _ACTION = "the vendor's API may have changed: report this; nothing of the answer was kept"
 
 
+_GROUPED = r"^-?\d{1,3}(,\d{3})+(\.\d+)?$"
+"""Commas between thousands. Any other comma may be a decimal one."""
+
+
 @dataclass(frozen=True)
 class Field:
     """What a field of a vendor's record must be.
@@ -90,7 +94,8 @@ def _parsed(text: pl.Series, field: Field, where: str) -> pl.Series:
     name = pl.col(text.name)
     stripped = name.str.strip_chars()
     if field.kind == "number":
-        given = pl.when(~stripped.is_in(field.missing)).then(stripped.str.replace_all(",", "", literal=True))
+        grouped = pl.when(stripped.str.contains(_GROUPED)).then(stripped.str.replace_all(",", "", literal=True))
+        given = pl.when(~stripped.is_in(field.missing)).then(grouped.otherwise(stripped))
         parsed = given.cast(pl.Float64, strict=False)
         wrong = given.is_not_null() & (parsed.is_null() | ~parsed.is_finite())
     else:

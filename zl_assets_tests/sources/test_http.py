@@ -40,6 +40,7 @@ def test_answer_is_the_json_and_where_it_came_from(vendor: FakeVendor, ask: Call
     assert got.where == "Vendor /data (id=a, many=x|y)"
     [call] = vendor.calls
     assert (call.path, call.pairs) == ("/data", [("id", "a"), ("many", "x"), ("many", "y")])
+    assert (call.headers["user-agent"], call.headers["accept"]) == ("zl_assets", "application/json")
     assert (vendor.waits, vendor.lines) == ([], [])
 
 

@@ -53,6 +53,7 @@ def test_no_record_is_an_empty_frame_of_the_same_columns() -> None:
         ([{**RECORD, "value": {"amount": 1}}], "`value` is a dict instead of a number"),
         ([{**RECORD, "value": True}], "`value` is a bool instead of a number"),
         ([{**RECORD, "value": "n/a"}], "`value` holds 'n/a', which is no number"),
+        ([{**RECORD, "value": "12,8"}], "`value` holds '12,8', which is no number"),
         ([{**RECORD, "value": "inf"}], "`value` holds 'inf', which is no number"),
         ([{**RECORD, "day": "02/01/2025"}], "`day` holds '02/01/2025', which is no day"),
         ([{**RECORD, "day": "2025-13-01"}], "`day` holds '2025-13-01', which is no day"),
