@@ -46,6 +46,10 @@ ESTIMATED: dict[str, Frequency] = {
 }
 """Estimates that get revised: what the first archived vintage holds is what was known then, and not before."""
 
+FIRST_RELEASES = frozenset({"NFCI"})
+"""Estimated anew every week from its first week on: a row for every vintage of every week would be most of a million,
+so these keep what was published first of each week."""
+
 SERIES = OBSERVED | ESTIMATED
 TENORS = {"DGS2": "2Y", "DGS10": "10Y"}
 
@@ -70,7 +74,7 @@ class Fred:
         return self.endpoint.state()
 
     def fetch(self, newest: Mapping[str, date], report: Callable[[str], None]) -> SeriesDelivery:
-        """Every vintage of every series: what is stored does not tell which series is how far.
+        """Every vintage of every series, but for FIRST_RELEASES: what is stored does not tell which series is how far.
 
         Returns:
             fred_economic, and treasury_daily with the constant-maturity yields in percent as `close`. `vintage` is the
@@ -109,6 +113,8 @@ def _vintages(
     # A window's first row repeats the last one of the window before where nothing happened at the border.
     changed = pl.col("value").ne_missing(pl.col("value").shift(1).over("date"))
     values = values.filter(changed)
+    if series_id in FIRST_RELEASES:
+        values = values.unique("date", keep="first", maintain_order=True)
     archived_at_once = (pl.col("realtime_start") == days[0]) & pl.lit(series_id in OBSERVED)
     vintage = pl.when(~archived_at_once).then("realtime_start")
     report(f"{series_id}: {len(values)} values of {len(days)} vintages")
@@ -168,6 +174,7 @@ def _observations(connection: Connection, series_id: str, start: str, end: str) 
                 "realtime_start": start,
                 "realtime_end": end,
                 "observation_start": str(FIRST_DAY),
+                "output_type": "4" if series_id in FIRST_RELEASES else "1",
                 "limit": str(PAGE),
                 "offset": str(delivered),
             },

@@ -5,10 +5,13 @@ before the period begin with it.
 """
 
 from datetime import UTC, date, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from zl_assets.errors import MissingCredential, ServiceError
 from zl_assets.sources import fred
@@ -48,6 +51,8 @@ def fred_api(call: Call, publications: dict[str, list[tuple[str, str, str]]]) ->
         return says({**frame, "count": len(days), "vintage_dates": days[offset : offset + limit]})
     assert call.path == "/fred/series/observations"
     held = in_period(listed, p["realtime_start"], p["realtime_end"], p["observation_start"])
+    if p["output_type"] == "4":
+        held = list({row["date"]: row for row in reversed(held)}.values())[::-1]
     return says({**frame, "units": "lin", "count": len(held), "observations": held[offset : offset + limit]})
 
 
@@ -126,13 +131,57 @@ def test_days_without_a_value_are_counted_and_yields_are_treasuries(source: Fred
 
 def test_only_the_real_time_periods_that_fred_allows_are_asked_for(source: Fred, vendor: FakeVendor) -> None:
     many = [(str(date.fromordinal(730_000 + i)), "2005-01-03", f"{i}.0") for i in range(4500)]
-    vendor.answering = lambda call: fred_api(call, {"NFCI": many})
-    table = Fred(source.endpoint, series=("NFCI",)).fetch({}, vendor.lines.append).rows["fred_economic"]
+    vendor.answering = lambda call: fred_api(call, {"UNRATE": many})
+    table = Fred(source.endpoint, series=("UNRATE",)).fetch({}, vendor.lines.append).rows["fred_economic"]
 
     assert sorted(table["value"]) == [float(i) for i in range(4500)]
     asked = [c.params for c in vendor.calls if c.path.endswith("observations")]
     periods = [(p["realtime_start"], p["realtime_end"]) for p in asked]
     assert periods == [(many[0][0], many[1998][0]), (many[1999][0], many[3997][0]), (many[3998][0], "9999-12-31")]
+
+
+publications = st.lists(
+    st.tuples(
+        st.dates(date(2025, 1, 1), date(2025, 1, 20)).map(str),
+        st.dates(date(2024, 12, 1), date(2024, 12, 5)).map(str),
+        st.sampled_from(["1.0", "2.0", "."]),
+    ),
+    min_size=1,
+    max_size=25,
+    unique_by=lambda p: p[:2],
+)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(listed=publications, vintages=st.integers(1, 6))
+def test_windows_neither_lose_nor_add_a_vintage(
+    source: Fred, vendor: FakeVendor, listed: list[tuple[str, str, str]], vintages: int
+) -> None:
+    vendor.answering = lambda call: fred_api(call, {"GDPC1": listed})
+    expected = set()
+    for day in {d for _, d, _ in listed}:
+        known = [(p, v) for p, d, v in sorted(listed) if d == day and v != "."]
+        new = [(p, v) for (_, before), (p, v) in pairwise([("", ""), *known]) if v != before]
+        expected |= {(date.fromisoformat(day), float(v), date.fromisoformat(p)) for p, v in new}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fred, "VINTAGES", vintages)
+        table = Fred(source.endpoint, series=("GDPC1",)).fetch({}, vendor.lines.append).rows["fred_economic"]
+
+    got = plain(table, "observed_date", "value", "vintage")
+    assert len(got) == len(set(got))
+    assert set(got) == expected
+
+
+def test_a_series_estimated_anew_every_week_keeps_its_first_releases(source: Fred, vendor: FakeVendor) -> None:
+    weekly = [("2025-01-08", "2025-01-03", "-0.51"), ("2025-01-15", "2025-01-03", "-0.52")]
+    weekly += [("2025-01-15", "2025-01-10", "-0.50"), ("2025-01-22", "2025-01-10", "-0.49")]
+    vendor.answering = lambda call: fred_api(call, {"NFCI": weekly})
+    table = Fred(source.endpoint, series=("NFCI",)).fetch({}, vendor.lines.append).rows["fred_economic"]
+
+    assert plain(table, "observed_date", "value", "vintage", "frequency") == [
+        (date(2025, 1, 3), -0.51, date(2025, 1, 8), "W"),
+        (date(2025, 1, 10), -0.5, date(2025, 1, 15), "W"),
+    ]
 
 
 def test_a_changed_historical_value_is_delivered_again(source: Fred, vendor: FakeVendor) -> None:

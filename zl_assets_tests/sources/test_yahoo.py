@@ -53,7 +53,7 @@ CHARTS = {
             (instant(LONDON, 2025, 11, 10), 5.3),
         ],
     ),
-    "CPO=F": chart("CPO=F", NEW_YORK, [(instant(NEW_YORK, 2025, 11, 12), 1010.5)]),
+    "CPO=F": chart("CPO=F", NEW_YORK, [(instant(NEW_YORK, 2025, 11, 12), 1010.5)], currency="USD"),
 }
 
 
@@ -96,7 +96,7 @@ def test_no_cross_changes_its_day_with_summer_time(source: Yahoo, vendor: FakeVe
 
 
 def test_every_symbol_is_asked_for_by_day(vendor: FakeVendor, tmp_path: Path) -> None:
-    vendor.answering = lambda call: says(chart(call.path[len("/v8/finance/chart/") :], LONDON, []))
+    vendor.answering = lambda call: says(chart(call.path[len("/v8/finance/chart/") :], LONDON, [], currency="USD"))
     delivery = Yahoo(vendor.endpoint(tmp_path)).fetch({}, vendor.lines.append)
 
     assert [c.path.removeprefix("/v8/finance/chart/") for c in vendor.calls] == list(SYMBOLS)
@@ -146,6 +146,13 @@ def test_a_changed_shape_names_the_field(source: Yahoo, vendor: FakeVendor, chan
     with pytest.raises(ServiceError) as raised:
         source.fetch({}, vendor.lines.append)
     assert said in raised.value.what
+
+
+def test_palm_oil_in_another_currency_is_refused(source: Yahoo, vendor: FakeVendor) -> None:
+    vendor.first(says(chart("CPO=F", NEW_YORK, ONE, currency="MYR")))
+
+    with pytest.raises(ServiceError, match="`currency` is 'MYR' instead of 'USD'"):
+        Yahoo(source.endpoint, symbols=("CPO=F",)).fetch({}, vendor.lines.append)
 
 
 def test_a_price_that_is_short_is_named(source: Yahoo, vendor: FakeVendor) -> None:
