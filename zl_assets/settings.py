@@ -5,13 +5,16 @@ from __future__ import annotations
 from datetime import time
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from zl_assets.core.exchange_calendar import DECISION_TIME
+
+OpenSource = Literal["cftc", "noaa", "open_meteo", "federal_register", "yahoo"]
+"""Vendors of raw series that ask for no key: asked only where the user names them, so that a run needs no network."""
 
 
 def _default_home() -> Path:
@@ -65,6 +68,47 @@ class Settings(BaseSettings):
     databento_max_cost_usd: float = Field(
         default=5.0, ge=0, description="Refuse a download that the vendor estimates to cost more (USD)"
     )
+    series_sources: Annotated[tuple[OpenSource, ...], NoDecode] = Field(
+        default=(),
+        description="Vendors of raw series that need no key and are to be asked, with commas between; `all` for all",
+    )
+    fred_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("FRED_API_KEY", "fred_api_key"),
+        description="FRED_API_KEY: key of FRED; economic series come from there when it is set",
+    )
+    fred_gateway: str = Field(default="https://api.stlouisfed.org", description="Address of FRED's API")
+    eia_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("EIA_API_KEY", "eia_api_key"),
+        description="EIA_API_KEY: key of the EIA; biofuel feedstocks and diesel prices come from there when it is set",
+    )
+    eia_gateway: str = Field(default="https://api.eia.gov", description="Address of the EIA's API")
+    usda_fas_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("USDA_FAS_API_KEY", "usda_fas_api_key"),
+        description="USDA_FAS_API_KEY: key of the USDA's FAS; export sales come from there when it is set",
+    )
+    usda_fas_gateway: str = Field(default="https://api.fas.usda.gov", description="Address of the FAS's API")
+    nass_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("NASS_API_KEY", "nass_api_key"),
+        description="NASS_API_KEY: key of the USDA's QuickStats; crop progress comes from there when it is set",
+    )
+    usda_nass_gateway: str = Field(default="https://quickstats.nass.usda.gov", description="Address of QuickStats' API")
+    cftc_gateway: str = Field(
+        default="https://publicreporting.cftc.gov", description="Address of the CFTC's public reporting API"
+    )
+    noaa_gateway: str = Field(
+        default="https://www.ncei.noaa.gov", description="Address of the NCEI's access data service"
+    )
+    open_meteo_gateway: str = Field(
+        default="https://archive-api.open-meteo.com", description="Address of Open-Meteo's archive API"
+    )
+    federal_register_gateway: str = Field(
+        default="https://www.federalregister.gov", description="Address of the Federal Register's API"
+    )
+    yahoo_gateway: str = Field(default="https://query1.finance.yahoo.com", description="Address of Yahoo's chart API")
     simulated_world: Literal["martingale", "planted"] = Field(
         default="martingale", description="Which market to simulate where there are no vendor bars"
     )
@@ -79,6 +123,14 @@ class Settings(BaseSettings):
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("an address starts with http:// or https:// and names a host")
         return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+    @field_validator("series_sources", mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        names = tuple(name.strip() for name in given.split(",") if name.strip())
+        return get_args(OpenSource) if names == ("all",) else names
 
     @cached_property
     def place(self) -> str:
@@ -105,6 +157,11 @@ class Settings(BaseSettings):
     def vendor(self) -> Path:
         """Where downloaded and simulated vendor files go."""
         return self.home / "vendor"
+
+    @cached_property
+    def http_cache(self) -> Path:
+        """Answers of vendors, kept with what tells whether they still hold."""
+        return self.home / "cache" / "http"
 
     @cached_property
     def dagster_home(self) -> Path:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import typer.main
+from pydantic import AliasChoices
 
 from zl_assets.cli import app
 from zl_assets.settings import Settings
@@ -16,7 +17,8 @@ README = (PROJECT / "README.md").read_text(encoding="utf-8")
 
 def setting_names() -> Iterator[str]:
     for name, field in Settings.model_fields.items():
-        yield "DATABENTO_API_KEY" if field.validation_alias else f"ZL_{name.upper()}"
+        alias = field.validation_alias
+        yield str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"ZL_{name.upper()}"
 
 
 @pytest.mark.parametrize("variable", list(setting_names()))
@@ -25,7 +27,7 @@ def test_every_setting_is_in_the_configuration_table(variable: str) -> None:
 
 
 def test_the_configuration_table_names_no_other_variable() -> None:
-    assert set(re.findall(r"^\| `((?:ZL|DATABENTO)_\w+)` \|", README, re.MULTILINE)) == set(setting_names())
+    assert set(re.findall(r"^\| `([A-Z]+_\w+)` \|", README, re.MULTILINE)) == set(setting_names())
 
 
 def test_every_command_and_option_is_in_the_table_of_commands() -> None:

@@ -48,7 +48,8 @@ class SeriesSource(Protocol):
         """Everything that is new, and what may have been revised.
 
         Args:
-            newest: latest stored `observed_date` by table; a table without rows is left out.
+            newest: latest stored `observed_date` by table, of the rows whose `source` is this one's name; a table
+                without such rows is left out.
             report: called with one line per step.
 
         Raises:

@@ -7,6 +7,8 @@ import pytest
 
 from zl_assets_tests.sources.databento_server import FakeDatabento, running
 from zl_assets_tests.sources.download import Run
+from zl_assets_tests.sources.vendor_server import FakeVendor
+from zl_assets_tests.sources.vendor_server import running as vendor_running
 
 
 @pytest.fixture
@@ -19,3 +21,10 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDatabento]:
 @pytest.fixture
 def run(server: FakeDatabento, tmp_path: Path) -> Run:
     return Run(server, tmp_path / "home" / "vendor" / "databento")
+
+
+@pytest.fixture
+def vendor(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeVendor]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with vendor_running() as fake:
+        yield fake

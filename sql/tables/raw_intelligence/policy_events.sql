@@ -1,7 +1,7 @@
 CREATE TABLE IF NOT EXISTS raw_intelligence.policy_events (
   event_id STRING NOT NULL OPTIONS (description = "Identifier of the document, unique with its source"),
   observed_date DATE NOT NULL OPTIONS (description = "Day of publication"),
-  category STRING NOT NULL OPTIONS (description = "executive_order, proclamation, rule, notice or social_media"),
+  category STRING NOT NULL OPTIONS (description = "executive_order, proclamation, rule, proposed_rule, notice or social_media"),
   title STRING NOT NULL OPTIONS (description = "Title as published"),
   agricultural_impact FLOAT64 OPTIONS (description = "Keyword score of the vendor, 0 and more; null where there is none"),
   soybean_relevance FLOAT64 OPTIONS (description = "Keyword score of the vendor, 0 and more; null where there is none"),
