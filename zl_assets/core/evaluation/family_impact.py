@@ -9,8 +9,8 @@ from statistics import fmean
 
 import polars as pl
 
-from zl_assets.core.evaluation.family_gate import Evidence
-from zl_assets.core.horizons import Horizon
+from zl_assets.core.evaluation.family_gate import Evidence, Verdict
+from zl_assets.core.horizons import HORIZONS, Horizon
 
 IMPACT_SCHEMA: dict[str, pl.DataType] = {
     "as_of_date": pl.Date(),
@@ -103,3 +103,40 @@ def _row(e: Evidence, context: GateContext) -> dict[str, object]:
         "run_id": context.run_id,
         "created_at": context.created_at,
     }
+
+
+def newest_by_family(rows: pl.DataFrame) -> pl.DataFrame:
+    """The newest row of each surface, horizon and family of monitoring.family_impact, sorted by them."""
+    keys = ["surface", "horizon", "family"]
+    return rows.sort("as_of_date").unique(keys, keep="last", maintain_order=True).sort(keys)
+
+
+def summary(rows: pl.DataFrame) -> pl.DataFrame:
+    """What the newest rows of monitoring.family_impact say about each family over all horizons.
+
+    Returns:
+        One row a surface and family, sorted: surface, family, n_columns, verdict, kept_at and investigate_at (codes of
+        horizons, shortest first, comma between), best_change_pct (largest fall of the mean absolute error over the
+        horizons in percent, negative; where none fell, the smallest rise), judged_on (oldest of its newest sessions).
+        The verdict is the first of investigate, keep, no effect and not testable that any horizon came to.
+    """
+    order: tuple[Verdict, ...] = ("investigate", "keep", "no effect", "not testable")
+    horizon = pl.col("horizon").cast(pl.Enum(list(HORIZONS)))
+    verdict = pl.col("verdict").cast(pl.Enum(order))
+
+    def at(wanted: Verdict) -> pl.Expr:
+        return pl.col("horizon").filter(pl.col("verdict") == wanted).str.join(", ")
+
+    return (
+        newest_by_family(rows)
+        .sort("surface", "family", horizon)
+        .group_by("surface", "family", maintain_order=True)
+        .agg(
+            pl.col("n_columns").last(),
+            verdict.min().cast(pl.String),
+            at("keep").alias("kept_at"),
+            at("investigate").alias("investigate_at"),
+            (100 * pl.col("mean_difference") / pl.col("loss_without")).min().alias("best_change_pct"),
+            pl.col("as_of_date").min().alias("judged_on"),
+        )
+    )
