@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "zl_assets.automation.status",
         "zl_assets.automation.export",
         "zl_assets.automation.families",
+        "zl_assets.automation.gate",
         "zl_assets.automation.push",
         "zl_assets.automation.upload",
         "zl_assets.automation.ui",

@@ -1,41 +1,20 @@
 """The whole chain from closes to champion on simulated markets: none to be found, and one that must be found."""
 
-from datetime import date
-
-import polars as pl
 import pytest
 
 from zl_assets.core.evaluation.selection import choose_champion
-from zl_assets.core.exchange_calendar import session_frame
-from zl_assets.core.features.technical import with_technical
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.core.models.base import TrainedModel
 from zl_assets.core.models.lightgbm_model import train_and_evaluate
-from zl_assets.sources.simulated import World, zl_closes
+from zl_assets.sources.simulated import World
+from zl_assets_tests.world_frames import world_frames
 
 SEEDS = range(200, 206)
 
 
 def trained_on(world: World, horizon: str) -> list[TrainedModel]:
-    """One trained model per seed of a world; targets by plain row shifts, as simulated sessions have no hole."""
-    sessions, closes = zl_closes(world, list(SEEDS), date(2010, 6, 6), date(2022, 12, 31))
-    ahead = HORIZONS[horizon].sessions
-    days = pl.DataFrame({"trade_date": sessions}).join(session_frame("grains"), on="trade_date", how="left")
-    models: list[TrainedModel] = []
-    for column in closes.T:
-        priced = days.with_columns(symbol=pl.lit("ZL"), close=pl.Series(column))
-        frame = with_technical(priced).with_columns(
-            data_date=pl.col("trade_date"),
-            target=pl.col("close").shift(-ahead) / pl.col("close") - 1,
-            target_date=pl.col("trade_date").shift(-ahead),
-            usable=True,
-            is_suspect=False,
-            sample_weight=100,
-            regime_name=pl.lit("simulated"),
-            split=pl.lit("train"),
-        )
-        models.append(train_and_evaluate(frame.filter(pl.col("ma_63").is_not_null()), HORIZONS[horizon]))
-    return models
+    """One trained model per seed of a world."""
+    return [train_and_evaluate(frame, HORIZONS[horizon]) for frame in world_frames(world, horizon, SEEDS)]
 
 
 @pytest.mark.parametrize("horizon", ["1w", "1m"])

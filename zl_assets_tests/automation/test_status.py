@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from zl_assets.automation.status import _datasets
 from zl_assets.warehouse.contracts import FOREIGN_DATASETS, LEGACY_DATASETS, OUR_DATASETS
 from zl_assets_tests.stores import Place
 from zl_assets_tests.warehouse.fault_proxy import Proxy
@@ -28,7 +29,6 @@ def test_datasets_of_others_are_told_and_left_as_they_are(place: Place) -> None:
     place.warehouse.ensure()
     assert states(place) == {
         **dict.fromkeys(OUR_DATASETS, "present"),
-        "monitoring": "empty",
         PRESENT: "present, belongs to others",
         ABSENT: "absent, belongs to others",
         LEGACY_DATASETS[0]: "present, for legacy names",
@@ -36,6 +36,13 @@ def test_datasets_of_others_are_told_and_left_as_they_are(place: Place) -> None:
     }
     for dataset in (PRESENT, LEGACY_DATASETS[0], "somebodys"):
         assert place.rows(f"SELECT * FROM {dataset}.kept") == [{"n": 1}]
+
+
+def test_a_dataset_without_a_table_of_ours_is_empty() -> None:
+    found = {s["name"]: s["state"] for s in _datasets(["monitoring", "features"], {"features"})}
+    assert found["dataset monitoring"] == "empty"
+    assert found["dataset features"] == "present"
+    assert found["dataset training"] == "absent"
 
 
 def test_before_the_first_run_every_dataset_is_absent(new_place: Callable[[], Place]) -> None:

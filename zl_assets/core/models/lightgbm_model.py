@@ -248,9 +248,11 @@ def train_and_evaluate(frame: pl.DataFrame, horizon: Horizon, *, config: Trainin
             lies in the test period.
         NotEnoughHistory: too few labelled rows for three test folds.
     """
-    settings = _for_horizon(config or TrainingConfig(), horizon)
+    settings = for_horizon(config or TrainingConfig(), horizon)
     rows = labelled_rows(frame)
-    splitter, fold_table, oof = _walk_forward(rows, horizon, settings)
+    splitter = plan(rows, horizon, settings)
+    folds = splitter.split(rows["session_number"].to_numpy())
+    oof = out_of_fold(rows, folds, settings)
     test_metrics, test_predictions = _evaluate_split(rows, horizon, settings)
     final = _fit(rows, settings)
     return TrainedModel(
@@ -259,7 +261,7 @@ def train_and_evaluate(frame: pl.DataFrame, horizon: Horizon, *, config: Trainin
         model_version=model_version(rows, final.columns_used, settings, horizon),
         dropped_columns=final.dropped_columns,
         oof=oof,
-        folds=fold_table,
+        folds=_fold_table(rows, folds, oof),
         oof_metrics=_score(oof, horizon),
         champion=choose_champion(oof, horizon.sessions),
         test_metrics=test_metrics,
@@ -295,7 +297,7 @@ def model_version(rows: pl.DataFrame, columns_used: Sequence[str], config: Train
     return digest.hexdigest()[:12]
 
 
-def _for_horizon(config: TrainingConfig, horizon: Horizon) -> TrainingConfig:
+def for_horizon(config: TrainingConfig, horizon: Horizon) -> TrainingConfig:
     """The configuration with the two penalties that count rows scaled to count label windows."""
     return replace(
         config,
@@ -323,18 +325,34 @@ def _scored(rows: pl.DataFrame, predicted: NDArray[np.float64]) -> pl.DataFrame:
     ).select(_SCORED_COLUMNS)
 
 
-def _walk_forward(
-    rows: pl.DataFrame, horizon: Horizon, config: TrainingConfig
-) -> tuple[PurgedWalkForward, pl.DataFrame, pl.DataFrame]:
-    """The split, its table of folds and the out-of-fold rows."""
+def plan(rows: pl.DataFrame, horizon: Horizon, config: TrainingConfig) -> PurgedWalkForward:
+    """The split that fits the labelled rows of a horizon, whatever columns are learnt from.
+
+    Raises:
+        NotEnoughHistory: too few labelled rows for three test folds.
+    """
     sessions = rows["session_number"].to_numpy()
-    splitter = plan_walk_forward(sessions, horizon.sessions, embargo_sessions=config.embargo_sessions, mode=config.mode)
-    folds = splitter.split(sessions)
-    oof = pl.concat([_out_of_fold(rows, fold, config) for fold in folds])
-    return splitter, _fold_table(rows, folds, oof), oof
+    return plan_walk_forward(sessions, horizon.sessions, embargo_sessions=config.embargo_sessions, mode=config.mode)
 
 
-def _out_of_fold(rows: pl.DataFrame, fold: Fold, config: TrainingConfig) -> pl.DataFrame:
+def out_of_fold(rows: pl.DataFrame, folds: Sequence[Fold], config: TrainingConfig) -> pl.DataFrame:
+    """One fit a fold, each judged on the fold's test rows.
+
+    Args:
+        rows: labelled rows in order, which the folds point into.
+        folds: which rows to learn from and which to forecast.
+        config: as `for_horizon` gives it.
+
+    Returns:
+        One row a forecast: data_date, target_date, fold, actual_return, predicted_return, no_change_return, close.
+
+    Raises:
+        InputError: a feature column is missing, or all of them are constant in the rows of a fold.
+    """
+    return pl.concat([_out_of_one_fold(rows, fold, config) for fold in folds])
+
+
+def _out_of_one_fold(rows: pl.DataFrame, fold: Fold, config: TrainingConfig) -> pl.DataFrame:
     test = rows[fold.test]
     scored = _scored(test, _fit(rows[fold.train], config).predict(test))
     return scored.with_columns(fold=pl.lit(fold.number, dtype=pl.Int64)).select(_OOF_COLUMNS)
