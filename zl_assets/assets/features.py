@@ -6,6 +6,7 @@ import dagster as dg
 
 from zl_assets.assets.common import WAREHOUSE_POOL, counts, merged, node, utc_now
 from zl_assets.assets.market_data import SESSIONS
+from zl_assets.assets.raw_intelligence import SERIES_TABLES
 from zl_assets.assets.regimes import WEIGHTS
 from zl_assets.core.instruments import FORECAST_SYMBOL
 from zl_assets.settings import Settings
@@ -18,20 +19,25 @@ if TYPE_CHECKING:
 MATRIX = "features.daily_ml_matrix"
 
 
+def sessions_and_series(warehouse: Warehouse) -> "tuple[pl.DataFrame, dict[str, pl.DataFrame]]":
+    """What families read: every session, and every raw series by table name without the dataset."""
+    everything = warehouse.read_all({name: f"SELECT * FROM {name}" for name in (SESSIONS, *SERIES_TABLES)})
+    sessions = everything.pop(SESSIONS)
+    return sessions, {name.split(".")[1]: rows for name, rows in everything.items()}
+
+
 @dg.asset(
     **node(MATRIX, group="features", kind="polars"),
-    deps=[SESSIONS.split("."), WEIGHTS.split(".")],
+    deps=[table.split(".") for table in (SESSIONS, WEIGHTS, *SERIES_TABLES)],
     pool=WAREHOUSE_POOL,
 )
 def daily_ml_matrix(warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]):
     """Build every row of the matrix and merge what changed."""
     from zl_assets.core.features.matrix import build_matrix
-    from zl_assets.core.features.registry import input_tables
 
-    wanted = {table: f"SELECT * FROM raw_intelligence.{table}" for table in input_tables()}
-    read = warehouse.read_all({SESSIONS: f"SELECT * FROM {SESSIONS}", **wanted})
-    sessions, schema = read.pop(SESSIONS), contract(MATRIX).polars_schema()
-    rows = build_matrix(sessions, schema, utc_now(), series=read, at=settings.decision_time)
+    sessions, series = sessions_and_series(warehouse)
+    schema = contract(MATRIX).polars_schema()
+    rows = build_matrix(sessions, schema, utc_now(), series=series, at=settings.decision_time)
     result = warehouse.merge(MATRIX, rows)
     return dg.MaterializeResult(
         metadata={

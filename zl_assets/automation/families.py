@@ -7,9 +7,10 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from zl_assets.assets.features import MATRIX
-from zl_assets.core.features.registry import FAMILIES, input_tables
+from zl_assets.core.features.registry import FAMILIES
 from zl_assets.core.instruments import FORECAST_SYMBOL
 from zl_assets.warehouse.base import Warehouse
+from zl_assets.warehouse.surfaces import listed_features
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,8 +28,9 @@ class FamilyState:
         family: its name.
         version: its place in the roadmap.
         columns: how many it declares.
-        filled: how many of them hold a value anywhere.
-        coverage: share of values that are there, over its columns and all sessions.
+        listed: how many of them the production surface holds.
+        filled: how many of those hold a value anywhere.
+        coverage: share of values that are there, over the listed columns and all sessions.
         since: first session with a value.
         newest: latest session with a value.
         age_days: days from the oldest of its inputs' newest observations to the newest session; None for bars alone.
@@ -39,6 +41,7 @@ class FamilyState:
     family: str
     version: str
     columns: int
+    listed: int
     filled: int
     coverage: float
     since: date | None
@@ -54,7 +57,8 @@ def collect_families(warehouse: Warehouse) -> list[FamilyState]:
     Raises:
         QueryRefused: nothing has been built yet.
     """
-    observed = {table: f"SELECT MAX(observed_date) AS newest FROM raw_intelligence.{table}" for table in input_tables()}
+    needed = sorted({table for family in FAMILIES for table in family.inputs})
+    observed = {t: f"SELECT MAX(observed_date) AS newest FROM raw_intelligence.{t}" for t in needed}
     matrix = f"SELECT * FROM {MATRIX} WHERE symbol = '{FORECAST_SYMBOL}' ORDER BY data_date"
     read = warehouse.read_all({MATRIX: matrix, **observed})
     rows = read.pop(MATRIX)
@@ -65,7 +69,8 @@ def collect_families(warehouse: Warehouse) -> list[FamilyState]:
 def _state(family: Family, rows: pl.DataFrame, newest: dict[str, date | None]) -> FamilyState:
     import numpy as np
 
-    there = rows.select(_column(f.name).is_not_null().alias(f.name) for f in family.features).to_numpy()
+    names = [line.feature for line in listed_features() if line.family == family.name]
+    there = rows.select(_column(name).is_not_null().alias(name) for name in names).to_numpy()
     days: list[date] = rows["data_date"].to_list()
     with_value = [day for day, any_there in zip(days, np.any(there, axis=1).tolist(), strict=True) if any_there]
     missing = [table for table in family.inputs if newest[table] is None]
@@ -74,8 +79,9 @@ def _state(family: Family, rows: pl.DataFrame, newest: dict[str, date | None]) -
         family=family.name,
         version=family.version,
         columns=len(family.features),
+        listed=len(names),
         filled=int(np.any(there, axis=0).sum()),
-        coverage=round(float(there.mean()), 3) if days else 0.0,
+        coverage=round(float(there.mean()), 3) if there.size else 0.0,
         since=with_value[0] if with_value else None,
         newest=with_value[-1] if with_value else None,
         age_days=(days[-1] - min(observed)).days if days and observed and not missing else None,

@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from zl_assets.assets.features import MATRIX
-from zl_assets.assets.market_data import SESSIONS
+from zl_assets.assets.features import MATRIX, sessions_and_series
 from zl_assets.checks.common import Check, Verdict, evaluated, no_offender, specs
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.core.instruments import FORECAST_SYMBOL
@@ -66,14 +65,6 @@ CHECKS = tuple(_check(number) for number in RULE_NUMBERS)
 @dg.multi_asset_check(name="signal_rule_checks", specs=specs(MATRIX, CHECKS))
 def signal_rule_checks(warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]):
     """Check what the columns are declared as, and that none is a raw series under another name."""
-    from zl_assets.core.features.registry import input_tables
-
     flat = ", ".join(f.feature for f in listed_features() if "." not in f.feature)
-    wanted = {
-        MATRIX: f"SELECT {flat} FROM {MATRIX} WHERE symbol = '{FORECAST_SYMBOL}' ORDER BY data_date",
-        SESSIONS: f"SELECT * FROM {SESSIONS} ORDER BY symbol, trade_date",
-        **{table: f"SELECT * FROM raw_intelligence.{table}" for table in input_tables()},
-    }
-    read = warehouse.read_all(wanted)
-    matrix, sessions = read.pop(MATRIX), read.pop(SESSIONS)
-    yield from evaluated(MATRIX, CHECKS, violations(matrix, sessions, read, settings))
+    matrix = warehouse.read(f"SELECT {flat} FROM {MATRIX} WHERE symbol = '{FORECAST_SYMBOL}' ORDER BY data_date")
+    yield from evaluated(MATRIX, CHECKS, violations(matrix, *sessions_and_series(warehouse), settings))

@@ -17,11 +17,11 @@ class SeriesSources:
 
     Attributes:
         settings: where files are.
-        clients: vendors of real series, configured or not.
+        clients: vendors of real series, configured or not; those of the settings where not given.
     """
 
     settings: Settings
-    clients: tuple[SeriesSource, ...] = ()
+    clients: tuple[SeriesSource, ...] | None = None
 
     def of_the_market(self, *, real: bool) -> tuple[SeriesSource, ...]:
         """Sources for a real or a simulated market, configured or not.
@@ -32,5 +32,8 @@ class SeriesSources:
         from zl_assets.sources.series_files import SeriesFiles
 
         if real:
-            return (SeriesFiles(self.settings.data), *self.clients)
+            from zl_assets.sources.series_sources import configured
+
+            clients = configured(self.settings) if self.clients is None else self.clients
+            return (SeriesFiles(self.settings.data), *clients)
         return (SeriesFiles(self.settings.data or self.settings.vendor / "simulated"),)

@@ -58,8 +58,3 @@ def families() -> dict[str, Family]:
 def features() -> dict[str, Feature]:
     """Every feature of the production families by name."""
     return {feature.name: feature for family in FAMILIES for feature in family.features}
-
-
-def input_tables() -> tuple[str, ...]:
-    """The raw_intelligence tables that some family reads, without the dataset."""
-    return tuple(sorted({table for family in FAMILIES for table in family.inputs}))
