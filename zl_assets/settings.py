@@ -130,7 +130,10 @@ class Settings(BaseSettings):
         if not isinstance(given, str):
             return given
         names = tuple(name.strip() for name in given.split(",") if name.strip())
-        return get_args(OpenSource) if names == ("all",) else names
+        unknown = [name for name in names if name not in (*get_args(OpenSource), "all")]
+        if unknown:
+            raise ValueError(f"{unknown[0]} is none of {', '.join(get_args(OpenSource))}, or all")
+        return get_args(OpenSource) if "all" in names else names
 
     @cached_property
     def place(self) -> str:

@@ -121,10 +121,14 @@ def _checked_key(endpoint: Endpoint) -> str:
 
 
 def _proxy(address: str) -> str | None:
-    """The proxy of the environment, as httpx reads it for a client without a transport of its own."""
+    """The proxy of the environment, as httpx reads it for a client without a transport of its own.
+
+    This machine is never asked through one: it may be addressed in the clear, which must not leave it with a key.
+    """
     parts = urlsplit(address)
+    host = parts.hostname or ""
     proxies = getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if not proxy or proxy_bypass(parts.hostname or ""):
+    if not proxy or host in _LOOPBACK or proxy_bypass(host):
         return None
     return proxy if "://" in proxy else f"http://{proxy}"

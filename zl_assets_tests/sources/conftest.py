@@ -24,7 +24,6 @@ def run(server: FakeDatabento, tmp_path: Path) -> Run:
 
 
 @pytest.fixture
-def vendor(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeVendor]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+def vendor() -> Iterator[FakeVendor]:
     with vendor_running() as fake:
         yield fake

@@ -328,10 +328,21 @@ def test_a_vendor_that_cannot_be_reached_is_tried_again(vendor: FakeVendor, tmp_
 
 
 def test_the_environments_proxy_is_used(vendor: FakeVendor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("NO_PROXY")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", vendor.address)
     vendor.answering = lambda call: says({"through": call.headers["host"]})
     endpoint = Endpoint("Vendor", "http://vendor.invalid", "ZL_VENDOR_GATEWAY", tmp_path, 60, clock=vendor.clock)
 
     with endpoint.open(vendor.lines.append) as connection:
         assert connection.json("/data").value == {"through": "vendor.invalid"}
+
+
+def test_this_machine_is_not_asked_through_a_proxy(
+    vendor: FakeVendor, ask: Callable[..., Got], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+
+    assert ask(key=key()).value == {"path": "/data"}

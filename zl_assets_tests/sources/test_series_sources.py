@@ -60,11 +60,12 @@ def test_named_sources_are_configured(
     assert {n for n, state in states(tmp_path).items() if state == "configured"} == asked
 
 
-def test_an_unknown_source_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_source_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZL_SERIES_SOURCES", "cftc,bloomberg")
 
-    with pytest.raises(ValidationError, match="federal_register"):
+    with pytest.raises(ValidationError, match=r"bloomberg is none of cftc, .*federal_register") as raised:
         Settings()
+    assert raised.value.errors()[0]["loc"] == ("series_sources",)
 
 
 def test_a_source_without_its_key_says_which(tmp_path: Path) -> None:
