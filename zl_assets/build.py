@@ -12,6 +12,7 @@ from zl_assets.assets import (
     full_surface,
     market_data,
     models,
+    monitoring,
     predictions,
     raw_intelligence,
     regimes,
@@ -24,6 +25,7 @@ from zl_assets.checks import features as feature_checks
 from zl_assets.checks import full_surface as full_checks
 from zl_assets.checks import market_data as market_checks
 from zl_assets.checks import models as model_checks
+from zl_assets.checks import monitoring as evidence_checks
 from zl_assets.checks import predictions as prediction_checks
 from zl_assets.checks import raw_intelligence as series_checks
 from zl_assets.checks import regimes as regime_checks
@@ -37,7 +39,18 @@ from zl_assets.warehouse.bigquery import BigQueryWarehouse
 from zl_assets.warehouse.bigquery_jobs import Jobs
 from zl_assets.warehouse.duckdb_engine import DuckDBWarehouse
 
-ASSETS = [market_data, raw_intelligence, regimes, features, full_surface, training, models, predictions, archive]
+ASSETS = [
+    market_data,
+    raw_intelligence,
+    regimes,
+    features,
+    full_surface,
+    training,
+    models,
+    predictions,
+    monitoring,
+    archive,
+]
 CHECKS = [
     market_checks,
     series_checks,
@@ -48,6 +61,7 @@ CHECKS = [
     training_checks,
     model_checks,
     prediction_checks,
+    evidence_checks,
     archive_checks,
 ]
 
@@ -86,6 +100,7 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
         "settings": settings,
         "warehouse": build_warehouse(settings),
         "bar_source": BarSource(settings),
+        "families": monitoring.GATED,
         "series_sources": series_sources(settings),
         **overrides,
     }

@@ -170,6 +170,44 @@ def families(home: HomeOption = None, warehouse: WarehouseOption = None, as_json
         print_rows(f"feature families of ZL ({SIMULATED})" if simulated else "feature families of ZL", rows)
 
 
+GATE_COLUMNS = (
+    "family",
+    "horizon",
+    "n_columns",
+    "n_independent",
+    "loss_without",
+    "mean_difference",
+    "interval_low",
+    "interval_high",
+    "folds_improved_share",
+    "noise_mean_difference",
+    "verdict",
+)
+
+
+@app.command()
+def gate(
+    home: HomeOption = None,
+    family: Annotated[str | None, typer.Option(help="One family. Default: all of them.")] = None,
+    horizon: HorizonOrAllOption = "all",
+    warehouse: WarehouseOption = None,
+    quick: Annotated[bool, typer.Option("--quick", help="The latest folds and fewer noise draws.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train with and without each feature family, and store what it adds beside pure noise."""
+    from zl_assets.assets.monitoring import GATED
+    from zl_assets.automation.gate import gate_families
+
+    settings = _settings(home=home, warehouse=warehouse)
+    with progress(quiet=False) as report:
+        rows = gate_families(settings, GATED, _codes(horizon), report, family=family, quick=quick)
+    if as_json:
+        print_json(rows.to_dicts())
+        return
+    simulated = bool(rows["is_simulated"].any())
+    print_rows(f"evidence ({SIMULATED})" if simulated else "evidence", rows.select(GATE_COLUMNS).to_dicts())
+
+
 @app.command()
 def export(
     home: HomeOption = None,

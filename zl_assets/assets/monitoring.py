@@ -12,6 +12,7 @@ from zl_assets.assets.training import TABLE
 from zl_assets.core.horizons import HORIZONS, Horizon
 from zl_assets.errors import InputError
 from zl_assets.warehouse.base import MergeResult, Warehouse
+from zl_assets.warehouse.surfaces import listed_features
 
 if TYPE_CHECKING:
     import polars as pl
@@ -34,6 +35,26 @@ class GatedFamilies:
 
     load: Callable[[], Mapping[str, Sequence[str]]]
     load_base: Callable[[], Sequence[str]]
+
+
+def listed_families() -> dict[str, tuple[str, ...]]:
+    """Columns of the production training tables by family; of the base, those that models learn from."""
+    from zl_assets.core.models.base import STATIONARY_FEATURES
+
+    found: dict[str, list[str]] = {}
+    for line in listed_features():
+        found.setdefault(line.family, []).append(line.column)
+    return {name: STATIONARY_FEATURES if name == "base" else tuple(columns) for name, columns in found.items()}
+
+
+def stationary_features() -> tuple[str, ...]:
+    """What families are judged beside: the columns that models learn from."""
+    from zl_assets.core.models.base import STATIONARY_FEATURES
+
+    return STATIONARY_FEATURES
+
+
+GATED = GatedFamilies(listed_families, stationary_features)
 
 
 @dataclass(frozen=True)

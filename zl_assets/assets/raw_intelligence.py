@@ -47,7 +47,7 @@ def raw_series(
     quarantined = MergeResult(0, 0, 0)
     for source in configured:
         try:
-            delivery = source.fetch(stored.newest(), context.log.info)
+            delivery = source.fetch(stored.newest(source.name), context.log.info)
             quarantined += stored.store(delivery, source.name, utc_now(), real=real)
         except ZlError as error:
             failed.append(error)

@@ -6,7 +6,7 @@ from zl_assets.checks.archive import SHIM_CHECKS
 from zl_assets.warehouse.shims import SHIMS
 
 _PER_HORIZON = dg.AssetSelection.groups("training", "models", "predictions")
-_WHEN_ASKED = dg.AssetSelection.groups("archive", "full_surface", "full_training")
+_WHEN_ASKED = dg.AssetSelection.groups("archive", "full_surface", "full_training", "monitoring")
 _OF_SHIMS = dg.AssetSelection.checks(*[dg.AssetCheckKey(dg.AssetKey(SHIMS.split(".")), c.name) for c in SHIM_CHECKS])
 
 MARKET_JOB = dg.define_asset_job(

@@ -60,9 +60,10 @@ class StoredSeries:
         typed = {t: rows.select(pl.col(c).cast(schemas[t][c]) for c in rows.columns) for t, rows in found.items()}
         return cls(warehouse, {t: TableOutcome(rows) for t, rows in typed.items()})
 
-    def newest(self) -> dict[str, date]:
-        """Latest stored day by table; a table without rows is absent."""
-        return {t: day for t, o in self.tables.items() if isinstance(day := o.rows["observed_date"].max(), date)}
+    def newest(self, source: str) -> dict[str, date]:
+        """Latest stored day of a source's own rows by table; a table without one is absent."""
+        own = {t: o.rows.filter(pl.col("source") == source)["observed_date"].max() for t, o in self.tables.items()}
+        return {table: day for table, day in own.items() if isinstance(day, date)}
 
     def store(self, delivery: SeriesDelivery, source: str, now: datetime, *, real: bool) -> MergeResult:
         """Add what is new; returns what went to quarantine.
