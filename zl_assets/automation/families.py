@@ -70,7 +70,8 @@ def _state(family: Family, rows: pl.DataFrame, newest: dict[str, date | None]) -
     import numpy as np
 
     names = [line.feature for line in listed_features() if line.family == family.name]
-    there = rows.select(_column(name).is_not_null().alias(name) for name in names).to_numpy()
+    columns = rows.select(_column(name).is_not_null().alias(name) for name in names).to_numpy()
+    there = columns if names else np.zeros((rows.height, 0), dtype=bool)
     days: list[date] = rows["data_date"].to_list()
     with_value = [day for day, any_there in zip(days, np.any(there, axis=1).tolist(), strict=True) if any_there]
     missing = [table for table in family.inputs if newest[table] is None]
