@@ -257,8 +257,10 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
 
 
 def test_an_export_before_any_run_of_another_surface_or_of_a_horizon_without_rows(home: Path, tmp_path: Path) -> None:
-    assert_refused(zl("export", "--home", tmp_path / "new"), "there is no warehouse yet", "zl run")
-    assert_refused(zl("export", "--home", home, "--surface", "full"), "full surface is not built", "--surface prod")
+    assert_refused(zl("export", "--home", tmp_path / "new"), "holds no row yet", "zl run")
+    assert_refused(
+        zl("export", "--home", home, "--surface", "full"), "full_allhistory_1w holds no row", "--surface full"
+    )
     assert_refused(zl("export", "--home", home), "zl_training_prod_allhistory_1m holds no row yet", "--horizon 1m")
     assert not (home / "exports").exists()
     assert not (tmp_path / "new").exists()

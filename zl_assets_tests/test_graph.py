@@ -14,7 +14,7 @@ from zl_assets.automation.instance import open_instance
 from zl_assets.build import build_definitions
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.settings import Settings
-from zl_assets.warehouse.contracts import contract, contracts
+from zl_assets.warehouse.contracts import contract, contracts, full_contracts
 from zl_assets_tests.conftest import PROJECT
 
 SERIES = (
@@ -49,16 +49,28 @@ GROUPS = {
     "predictions/vw_zl_latest": "predictions",
     "archive/legacy_snapshots": "archive",
     "archive/shims": "archive",
+    "features/daily_ml_matrix_full": "full_surface",
+    "training/zl_training_full_allhistory": "full_training",
+    "monitoring/family_impact": "monitoring",
 }
-WHEN_ASKED = {key for key, group in GROUPS.items() if group == "archive"}
+WHEN_ASKED = {k for k, group in GROUPS.items() if group in ("archive", "full_surface", "full_training", "monitoring")}
 PER_HORIZON = {key for key, group in GROUPS.items() if group in ("training", "models", "predictions")}
+FULL_OR_EVIDENCE = {k for k in WHEN_ASKED if not k.startswith("archive/")}
+ALSO_PER_HORIZON = {"training/zl_training_full_allhistory", "monitoring/family_impact"}
 UPSTREAM = {
     **{f"raw_intelligence/{table}": {"market_data/databento_futures_ohlcv_1d"} for table in SERIES},
     "market_data/futures_sessions_1d": {
         "market_data/databento_futures_ohlcv_1d",
         "market_data/databento_futures_ohlcv_1h",
     },
-    "features/daily_ml_matrix": {"market_data/futures_sessions_1d", "training/regime_weights"},
+    "features/daily_ml_matrix": {
+        "market_data/futures_sessions_1d",
+        "training/regime_weights",
+        *(f"raw_intelligence/{table}" for table in SERIES),
+    },
+    "features/daily_ml_matrix_full": {"market_data/futures_sessions_1d", "features/daily_ml_matrix"},
+    "training/zl_training_full_allhistory": {"features/daily_ml_matrix_full"},
+    "monitoring/family_impact": {"training/zl_training_prod_allhistory"},
     "training/vw_zl_flat": {"features/daily_ml_matrix"},
     "training/vw_mes_flat": {"features/daily_ml_matrix"},
     "training/zl_training_prod_allhistory": {"training/vw_zl_flat"},
@@ -87,7 +99,10 @@ BLOCKING = {
         "volatility_in_range",
         "unique",
         "no_sunday",
+        *(f"signal_rule_{number:02d}" for number in range(1, 13)),
     },
+    "features/daily_ml_matrix_full": {"wide_enough", "finite"},
+    "training/zl_training_full_allhistory": {"equals_view", "split_right", "no_null_target"},
     "training/vw_zl_flat": {"enough_targets", "target_recomputed", "split_right", "no_null_target", "no_join"},
     "training/vw_mes_flat": {"target_recomputed", "split_right", "no_null_target", "no_join"},
     "training/zl_training_prod_allhistory": {"equals_view"},
@@ -166,6 +181,8 @@ def test_a_table_shows_the_columns_of_its_contract(specs: dict[str, dg.AssetSpec
 def test_every_contract_belongs_to_an_asset() -> None:
     per_horizon = {f"training/zl_training_prod_allhistory_{h}" for h in HORIZONS}
     assert {n.replace(".", "/") for n in contracts()} - per_horizon <= set(GROUPS)
+    full = {f"training/zl_training_full_allhistory_{h}" for h in HORIZONS}
+    assert {n.replace(".", "/") for n in full_contracts()} - full == {"features/daily_ml_matrix_full"}
 
 
 def test_from_the_training_view_on_assets_and_checks_are_partitioned_by_horizon(
@@ -173,7 +190,7 @@ def test_from_the_training_view_on_assets_and_checks_are_partitioned_by_horizon(
 ) -> None:
     for name, spec in specs.items():
         keys = spec.partitions_def.get_partition_keys() if spec.partitions_def else None
-        assert keys == (["1w", "1m", "3m", "6m", "12m"] if name in PER_HORIZON else None), name
+        assert keys == (["1w", "1m", "3m", "6m", "12m"] if name in PER_HORIZON | ALSO_PER_HORIZON else None), name
     for check in check_specs:
         assert check.partitions_def == specs[check.asset_key.to_user_string()].partitions_def, check.key
 
@@ -185,7 +202,7 @@ def test_blocking_checks_are_these_and_block(check_specs: list[dg.AssetCheckSpec
 
 
 def test_every_asset_of_the_jobs_but_the_quarantine_has_a_blocking_check() -> None:
-    assert set(BLOCKING) == set(GROUPS) - {"raw_intelligence/quarantine"} - WHEN_ASKED
+    assert set(BLOCKING) >= set(GROUPS) - {"raw_intelligence/quarantine"} - WHEN_ASKED
 
 
 def test_the_two_jobs_share_out_every_check_and_every_asset_but_the_archives(definitions: dg.Definitions) -> None:
@@ -202,7 +219,7 @@ def test_the_two_jobs_share_out_every_check_and_every_asset_but_the_archives(def
     assert assets["horizon_job"] == PER_HORIZON
     assert assets["market_job"] == set(GROUPS) - PER_HORIZON - WHEN_ASKED
     assert checks["horizon_job"] == {n: c for n, c in expected.items() if n in PER_HORIZON}
-    assert checks["market_job"] == {n: c for n, c in expected.items() if n not in PER_HORIZON}
+    assert checks["market_job"] == {n: c for n, c in expected.items() if n not in PER_HORIZON | FULL_OR_EVIDENCE}
     partitions = definitions.resolve_job_def("horizon_job").partitions_def
     assert partitions is not None
     assert partitions.get_partition_keys() == list(HORIZONS)
@@ -212,7 +229,7 @@ def test_the_two_jobs_share_out_every_check_and_every_asset_but_the_archives(def
 def test_whatever_writes_the_warehouse_waits_in_its_pool(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
     pools = {key.to_user_string(): graph.get(key).pools for key in graph.get_all_asset_keys()}
-    others = {"models/trees/lightgbm", "archive/shims"}
+    others = {"models/trees/lightgbm", "archive/shims", "monitoring/family_impact"}
     assert {name for name, pool in pools.items() if pool == {"warehouse"}} == set(GROUPS) - others
     assert not graph.get(dg.AssetKey(["archive", "shims"])).is_materializable, "the command line alone writes it"
     assert pools["models/trees/lightgbm"] == set(), "fitting must not keep others from writing"

@@ -35,7 +35,7 @@ class FamilyState:
         newest: latest session with a value.
         age_days: days from the oldest of its inputs' newest observations to the newest session; None for bars alone.
         state: available, or which of its tables hold no row.
-        verdict: by horizon, what `zl gate` found last.
+        verdict: what `zl gate` found last, over the horizons.
     """
 
     family: str

@@ -128,7 +128,7 @@ def test_one_table_alone_can_be_made(warehouse: Warehouse, data: Path, tmp_path:
 
 def test_without_a_source_the_tables_stay_empty_and_say_why(warehouse: Warehouse, tmp_path: Path) -> None:
     with_bars(warehouse, "databento")
-    made = ran(warehouse, SeriesSources(Settings(home=tmp_path)))
+    made = ran(warehouse, SeriesSources(Settings(home=tmp_path), ()))
     assert {m["dagster/row_count"] for m in made.values()} == {0}
     said = made["raw_intelligence.fx_daily"]["sources"]
     assert said == "no source configured; series_files not configured: --data or ZL_DATA"
@@ -194,7 +194,7 @@ def test_a_vendor_that_fails_ends_the_step_after_the_others_are_stored(
 ) -> None:
     with_bars(warehouse, "databento")
     table = "raw_intelligence.brazil_soy_crop"
-    failing = Vendor("conab")
+    failing = Vendor("CONAB")
     with pytest.raises(ServiceError, match="does not answer"):
         ran(warehouse, SeriesSources(Settings(home=tmp_path, data=data), (failing,)), table)
     assert failing.asked == [{"brazil_soy_crop": date(2022, 7, 1)}]

@@ -20,7 +20,9 @@ def training_rows(horizon: str, source: str = "databento", length: int = 700) ->
     """Rows of a horizon's training table from a made market."""
     made = training_frame(random_walk(length, 21), HORIZONS[horizon].sessions)
     named = made.rename({"target": f"target_{horizon}", "usable": "is_usable"})
-    return contract(table_name(horizon)).validated(named.with_columns(symbol=pl.lit("ZL"), source=pl.lit(source)))
+    promised = contract(table_name(horizon))
+    others = [pl.lit(None).alias(c.name) for c in promised.columns if c.nullable and c.name not in named.columns]
+    return promised.validated(named.with_columns(*others, symbol=pl.lit("ZL"), source=pl.lit(source)))
 
 
 def store(warehouse: Warehouse, horizon: str, source: str = "databento") -> None:

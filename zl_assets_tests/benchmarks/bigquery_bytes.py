@@ -26,7 +26,7 @@ import sqlglot
 from sqlglot import exp
 
 from zl_assets.assets.predictions import LATEST, latest_name
-from zl_assets.assets.training import VIEW, view_name
+from zl_assets.assets.training import FLAT, view_name
 from zl_assets.automation.runner import run_graph
 from zl_assets.build import build_warehouse
 from zl_assets.core.horizons import HORIZONS
@@ -121,7 +121,7 @@ def processed(sql: str, sizes: Mapping[str, Sizes]) -> dict[str, int]:
 
 _VIEWS = {
     name(h): sqlglot.parse_one(view_sql(view, h), read="bigquery").expression.sql("bigquery")
-    for view, name in ((VIEW, view_name), (LATEST, latest_name))
+    for view, name in ((FLAT, view_name), (LATEST, latest_name))
     for h in HORIZONS
 }
 

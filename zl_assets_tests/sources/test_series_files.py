@@ -191,7 +191,7 @@ def test_a_simulated_market_asks_no_vendor_and_a_real_one_no_simulation(tmp_path
     sources = SeriesSources(Settings(home=tmp_path), (client,))
     assert sources.of_the_market(real=False) == (SeriesFiles(tmp_path / "vendor" / "simulated"),)
     assert sources.of_the_market(real=True) == (SeriesFiles(None), client)
-    given = SeriesSources(Settings(home=tmp_path, data=tmp_path / "data"))
+    given = SeriesSources(Settings(home=tmp_path, data=tmp_path / "data"), ())
     assert given.of_the_market(real=True) == given.of_the_market(real=False) == (SeriesFiles(tmp_path / "data"),)
 
 

@@ -14,6 +14,7 @@ from zl_assets.warehouse.contracts import (
     Column,
     contract,
     contracts,
+    full_contracts,
     sql_root,
     view_sql,
 )
@@ -43,7 +44,9 @@ def calendar_frame(**replaced: list) -> pl.DataFrame:
 def test_every_file_gives_a_table_and_per_horizon_files_one_a_horizon() -> None:
     files = list((sql_root() / "tables").glob("*/*.sql"))
     per_horizon = [f for f in files if "{horizon}" in f.read_text(encoding="utf-8")]
-    assert len(contracts()) == len(files) + (len(HORIZONS) - 1) * len(per_horizon)
+    both = {**contracts(), **full_contracts()}
+    assert len(both) == len(files) + (len(HORIZONS) - 1) * len(per_horizon)
+    assert contracts().keys().isdisjoint(full_contracts())
     assert {f"training.zl_training_prod_allhistory_{h}" for h in HORIZONS} <= set(NAMES)
 
 

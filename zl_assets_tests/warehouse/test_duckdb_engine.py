@@ -198,7 +198,7 @@ class TestFullDisk:
         path = tmp_path / "zl.duckdb"
 
         def limited() -> None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (6_000_000, 6_000_000))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (16_000_000, 16_000_000))
 
         done = subprocess.run(
             [sys.executable, "-c", FILL, str(path)], capture_output=True, text=True, preexec_fn=limited, check=False
@@ -215,7 +215,7 @@ class TestFullDisk:
         disk.mkdir()
         script = textwrap.dedent(
             f"""
-            mount -t tmpfs -o size=6m none {disk} || exit 77
+            mount -t tmpfs -o size=16m none {disk} || exit 77
             {sys.executable} -c "$FILL" {disk}/zl.duckdb; code=$?
             cp {disk}/zl.duckdb {kept}
             [ -e {disk}/zl.duckdb.wal ] && cp {disk}/zl.duckdb.wal {kept}.wal

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from zl_assets.core.features import (
+    base,
     correlations,
     cross_asset,
     crush,
@@ -23,7 +24,6 @@ from zl_assets.core.features import (
 )
 from zl_assets.core.features.family import BLOCK_SESSIONS, Domain, Family, Inputs, Treatment, build_family
 from zl_assets.core.features.full_surface import full_family
-from zl_assets.core.features.matrix import FLAT_FEATURES
 from zl_assets.core.instruments import INSTRUMENTS
 from zl_assets_tests.core.features.made_markets import inputs_of, made_inputs, truncated
 
@@ -100,7 +100,14 @@ def test_every_column_says_what_it_is(name: str) -> None:
 def test_no_two_columns_share_a_name() -> None:
     declared = [f.name for family in FAMILIES.values() for f in family.features]
     assert len(set(declared)) == len(declared)
-    assert not set(declared) & {*FLAT_FEATURES, "symbol", "data_date", "is_suspect", "session_number", "source"}
+    assert not set(declared) & {
+        *(f.name for f in base.FAMILY.features),
+        "symbol",
+        "data_date",
+        "is_suspect",
+        "session_number",
+        "source",
+    }
 
 
 def looking_back(name: str, inputs: Inputs, row: int) -> None:

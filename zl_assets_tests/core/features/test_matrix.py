@@ -63,9 +63,10 @@ def test_a_row_holds_the_sessions_bar_its_features_and_its_regime() -> None:
     assert set(regimes["name"]) == {"pre_trade_war", "trade_war"}
 
 
-def test_families_that_are_not_built_yet_are_null_as_a_whole() -> None:
+def test_a_family_without_its_input_is_null_as_a_whole() -> None:
     rows = stamped(made_sessions())
-    assert rows.select(pl.col("pivots", "policy", "golden_zone").null_count()).row(0) == (90, 90, 90)
+    assert rows.select(pl.col("policy", "vix_band").null_count()).row(0) == (90, 90)
+    assert rows["pivots"].null_count() == 0
 
 
 def test_suspect_sessions_stay_and_are_flagged() -> None:
