@@ -113,6 +113,7 @@ BLOCKING = {
 NOT_BLOCKING = {
     "raw_intelligence/quarantine": {"nothing_rejected"},
     "archive/shims": {"within_grace"},
+    "monitoring/family_impact": {"every_family_judged", "none_to_investigate"},
     **{f"raw_intelligence/{table}": {"fresh", "no_gap"} for table in SERIES},
 }
 
