@@ -7,6 +7,8 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from zl_assets.assets.features import MATRIX
+from zl_assets.assets.monitoring import IMPACT
+from zl_assets.core.evaluation.family_impact import summary
 from zl_assets.core.features.registry import FAMILIES
 from zl_assets.core.instruments import FORECAST_SYMBOL
 from zl_assets.warehouse.base import Warehouse
@@ -60,13 +62,14 @@ def collect_families(warehouse: Warehouse) -> list[FamilyState]:
     needed = sorted({table for family in FAMILIES for table in family.inputs})
     observed = {t: f"SELECT MAX(observed_date) AS newest FROM raw_intelligence.{t}" for t in needed}
     matrix = f"SELECT * FROM {MATRIX} WHERE symbol = '{FORECAST_SYMBOL}' ORDER BY data_date"
-    read = warehouse.read_all({MATRIX: matrix, **observed})
-    rows = read.pop(MATRIX)
+    read = warehouse.read_all({MATRIX: matrix, IMPACT: f"SELECT * FROM {IMPACT} WHERE surface = 'prod'", **observed})
+    rows, evidence = read.pop(MATRIX), summary(read.pop(IMPACT))
+    verdicts = dict(evidence.select("family", "verdict").iter_rows())
     newest = {table: frame["newest"].item() for table, frame in read.items()}
-    return [_state(family, rows, newest) for family in FAMILIES]
+    return [_state(family, rows, newest, verdicts.get(family.name, NOT_MEASURED)) for family in FAMILIES]
 
 
-def _state(family: Family, rows: pl.DataFrame, newest: dict[str, date | None]) -> FamilyState:
+def _state(family: Family, rows: pl.DataFrame, newest: dict[str, date | None], verdict: str) -> FamilyState:
     import numpy as np
 
     names = [line.feature for line in listed_features() if line.family == family.name]
@@ -87,7 +90,7 @@ def _state(family: Family, rows: pl.DataFrame, newest: dict[str, date | None]) -
         newest=with_value[-1] if with_value else None,
         age_days=(days[-1] - min(observed)).days if days and observed and not missing else None,
         state=f"no row in {', '.join(missing)}" if missing else "available",
-        verdict=NOT_MEASURED,
+        verdict=verdict,
     )
 
 
