@@ -81,7 +81,11 @@ def test_a_warehouse_that_was_cut_off(home: Path, tmp_path: Path, simulated_zl: 
 
 def test_a_directory_in_the_place_of_the_warehouse(tmp_path: Path, simulated_zl: Path) -> None:
     (tmp_path / "warehouse.duckdb").mkdir()
-    for ended in (run(tmp_path, simulated_zl), zl("status", "--home", tmp_path), zl("query", "SELECT 1")):
+    for ended in (
+        run(tmp_path, simulated_zl),
+        zl("status", "--home", tmp_path),
+        zl("query", "SELECT 1", "--home", tmp_path),
+    ):
         assert ended.code == 2, ended
     assert_refused(run(tmp_path, simulated_zl), "not a DuckDB database", str(tmp_path / "warehouse.duckdb"))
 
