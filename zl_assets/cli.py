@@ -97,7 +97,7 @@ def run(
     corrections = accept_corrections or None
     settings = _settings(home=home, data=data, warehouse=warehouse, accept_corrections=corrections)
     codes = [h for h in HORIZONS if not horizon or h in horizon]
-    with progress(quiet=False) as report:
+    with progress() as report:
         outcome = run_graph(settings, codes, report, full_surface=surface == "full")
     rows = _latest(settings, codes)
     for warning in outcome.warnings:
@@ -199,7 +199,7 @@ def gate(
     from zl_assets.automation.gate import gate_families
 
     settings = _settings(home=home, warehouse=warehouse)
-    with progress(quiet=False) as report:
+    with progress() as report:
         rows = gate_families(settings, GATED, _codes(horizon), report, family=family, quick=quick)
     if as_json:
         print_json(rows.to_dicts())
@@ -219,7 +219,7 @@ def export(
     """Write the training tables to files under the home's exports/."""
     from zl_assets.automation.export import export_training_tables
 
-    with progress(quiet=False) as report:
+    with progress() as report:
         paths = export_training_tables(
             _settings(home=home, warehouse=warehouse), _codes(horizon), surface, output, report
         )
@@ -256,7 +256,7 @@ def push(
     from zl_assets.build import build_warehouse
 
     source, target = (build_warehouse(_settings(home=home, warehouse=engine)) for engine in ("duckdb", "bigquery"))
-    with progress(quiet=False) as report:
+    with progress() as report:
         pushed = copy(source, target, report, allow_simulated=allow_simulated)
     rows = [asdict(p) for p in pushed]
     if as_json:
@@ -280,7 +280,7 @@ def archive(
     from zl_assets.warehouse.archive import archive as snapshot
 
     store = build_warehouse(_settings(home=home, warehouse=warehouse))
-    with progress(quiet=False) as report:
+    with progress() as report:
         done = snapshot(store, tables, datetime.now(UTC).date(), report, replace=replace)
     print_archived("archived", [asdict(a) for a in done], as_json=as_json)
 
@@ -350,7 +350,7 @@ def simulate(
     last = end.date() if end else yesterday()
     if last > yesterday():
         raise typer.BadParameter("must be a day that is over", param_hint="--end")
-    with progress(quiet=False) as report:
+    with progress() as report:
         market = write(directory, world=world, seed=seed, start=start.date(), end=last, on_progress=report)
     say(f"SIMULATED market ({world}, seed {seed}): {len(market.files)} files")
     print(directory)

@@ -76,13 +76,13 @@ def _console() -> Any:
 
 
 @contextlib.contextmanager
-def progress(*, quiet: bool) -> Iterator[Any]:
+def progress() -> Iterator[Any]:
     """A function that reports a step: under a spinner on a terminal, as plain lines otherwise; on standard error."""
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False)
-    if quiet or not console.is_terminal:
-        yield lambda line: say(line) if not quiet else None
+    if not console.is_terminal:
+        yield say
         return
     with console.status("starting") as spinner:
 

@@ -59,11 +59,11 @@ def push(
     filled = [contracts()[t.name] for t in source.tables() if t.name in contracts() and t.name != SHIMS and t.rows]
     if not filled:
         raise InputError("there is nothing to push", action="run `zl run` first")
-    simulated = [p.name for p in filled if holds_simulated(source, p.name, p.types)]
+    simulated = next((p.name for p in filled if holds_simulated(source, p.name, p.types)), None)
     if simulated and not allow_simulated:
         raise InputError(
             "the warehouse holds a SIMULATED market",
-            where=simulated[0],
+            where=simulated,
             action="push with --allow-simulated into a project that holds nothing real",
         )
     target.ensure()
