@@ -1,37 +1,25 @@
-"""Policy documents: how many, about what, and for how many days running.
+"""Policy documents: how many of which kind, and the fields of the STRUCT policy.
 
 What the stored data cannot tell stays null. No table holds the sentiment of a document, so no score that multiplies by
 it exists (DOMAIN section 5), nor any probability, expected move or alert made from such a score. What is computed comes
 from titles, categories, sources, the vendor's keyword scores and the moment of publication.
-
-A count is null until the feed has been stored for the whole window, and while nothing new has come for so long that the
-feed itself must be doubted: no document stored is not the same as no document published.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date
 
 import polars as pl
 
+from zl_assets.core.features.documents import TOPICS, WINDOWS, documents, in_window, is_alive
 from zl_assets.core.features.family import Family, Feature, Inputs
 from zl_assets.core.features.readings import SIMULATED, finished
-
-MAX_SILENCE = timedelta(days=45)
-"""Without a document for so long, the feed counts as broken."""
 
 TERMS = ((date(2017, 1, 20), date(2021, 1, 19)), (date(2025, 1, 20), date(2029, 1, 19)))
 """First and last whole day of the terms whose documents the trump_* fields speak of."""
 
-WINDOWS = (7, 30, 90)
 CATEGORIES = ("executive_order", "proclamation", "rule", "notice", "social_media")
-TOPICS: dict[str, str] = {
-    "tariff": r"(?i)\b(tariffs?|duty|duties|reciprocal|trade|imports?|section (232|301))\b",
-    "china": r"(?i)\b(china|chinese|prc|xi jinping|beijing)\b",
-    "biofuel": r"(?i)\b(biofuels?|biodiesel|renewable (fuel|diesel)|rfs|ethanol|rins?)\b",
-}
-"""Topic -> pattern of titles. A title can have several."""
 _MARKET_STRUCTURE = r"(?i)\b(futures|swaps?|exchanges?|position limits?|commodity pools?|clearing)\b"
 TOPIC_MULTIPLIERS: dict[str, float] = {TOPICS["tariff"]: 1.0, _MARKET_STRUCTURE: 0.5}
 """Pattern -> weight; only the two ends of DOMAIN's scale are named there, and only they are used."""
@@ -40,7 +28,6 @@ CONFIDENCE = {"government": 1.0, "unknown": 0.5}
 """Trust in a source (DOMAIN section 5); wires, broadcasters and trade press have no stored feed."""
 _GOVERNMENT = "federal_register"
 _DECAY_SECONDS = 24.0 * 3600
-_WEEK_OF_90_DAYS = 7 / 90
 
 _NULL = "null: no stored series has the sentiment it is made of"
 STRUCT: dict[str, tuple[pl.DataType, str]] = {
@@ -72,14 +59,6 @@ def _features() -> Iterator[Feature]:
         for n in WINDOWS:
             what = f"Documents of the kind {kind} in {n} days"
             yield Feature(f"policy_{kind}_count_{n}", "1", what, "sentiment", "count")
-    for topic in (*TOPICS, "agriculture"):
-        for n in WINDOWS:
-            yield Feature(f"policy_{topic}_count_{n}", "1", f"Documents on {topic} in {n} days", "sentiment", "count")
-    for topic in ("tariff", "china"):
-        pace = f"Documents on {topic} in 7 days over a week's share of 90 days"
-        yield Feature(f"policy_{topic}_pace", "1", pace, "sentiment", "persistence")
-        days = f"Sessions of the last three before which documents on {topic} came"
-        yield Feature(f"policy_{topic}_sessions_3", "1", days, "sentiment", "persistence")
 
 
 FEATURES = tuple(_features())
@@ -94,40 +73,18 @@ def build(inputs: Inputs) -> pl.DataFrame:
 
 
 def _events(table: pl.DataFrame) -> pl.DataFrame:
-    """Each document once, as first published, in the order of publication, with its topics."""
-    first = table.sort("available_at", "event_id").unique(["event_id", "source"], keep="first", maintain_order=True)
-    title, score = pl.col("title"), pl.col("agricultural_impact")
+    """Each document once, as first published, in the order of publication, with what the fields need."""
+    title = pl.col("title")
     weight = pl.max_horizontal(
         pl.when(title.str.contains(pattern)).then(value) for pattern, value in TOPIC_MULTIPLIERS.items()
     )
     is_government = pl.col("source").str.strip_prefix(SIMULATED).str.starts_with(_GOVERNMENT)
     in_term = pl.any_horizontal(pl.col("observed_date").is_between(*term) for term in TERMS)
-    return first.with_columns(
-        **{f"is_{topic}": title.str.contains(pattern) for topic, pattern in TOPICS.items()},
-        is_agriculture=(score > 0).fill_null(value=False),
+    return documents(table).with_columns(
         is_trump=in_term,
         weight=weight,
         trust=pl.when(is_government).then(CONFIDENCE["government"]).otherwise(CONFIDENCE["unknown"]),
     )
-
-
-def _published(events: pl.DataFrame, times: pl.Series) -> pl.Series:
-    """How many documents were public at each moment."""
-    moments = events["available_at"].cast(times.dtype).to_physical()
-    return moments.search_sorted(times.to_physical(), side="right").cast(pl.Int64)
-
-
-def _in_window(times: pl.Series, events: pl.DataFrame, days: int, feed: pl.DataFrame | None = None) -> pl.Series:
-    """Documents of the days before each moment; null where the feed had not been stored for so long."""
-    window = timedelta(days=days)
-    count = _published(events, times) - _published(events, times - window)
-    stored = _published(events if feed is None else feed, times - window) > 0
-    return pl.select(pl.when(stored).then(count)).to_series()
-
-
-def _is_alive(times: pl.Series, events: pl.DataFrame) -> pl.Series:
-    """Whether a document came lately enough to trust that the feed runs."""
-    return _published(events, times) > _published(events, times - MAX_SILENCE)
 
 
 def _counts(decisions: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
@@ -135,20 +92,8 @@ def _counts(decisions: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
     columns: dict[str, pl.Series] = {}
     for kind in CATEGORIES:
         chosen = events.filter(pl.col("category") == kind)
-        columns |= {f"policy_{kind}_count_{n}": _in_window(times, chosen, n) for n in WINDOWS}
-    for topic in (*TOPICS, "agriculture"):
-        chosen = events.filter(f"is_{topic}")
-        columns |= {f"policy_{topic}_count_{n}": _in_window(times, chosen, n, events) for n in WINDOWS}
-    frame = pl.DataFrame(columns)
-    paces: list[pl.Expr] = []
-    for topic in ("tariff", "china"):
-        week, season = pl.col(f"policy_{topic}_count_7"), pl.col(f"policy_{topic}_count_90")
-        total = pl.Series("total", _published(events.filter(f"is_{topic}"), times))
-        came = (total.diff() > 0).cast(pl.Float64).rolling_sum(3)
-        paces.append((week / (season * _WEEK_OF_90_DAYS)).alias(f"policy_{topic}_pace"))
-        paces.append(pl.when(week.is_not_null()).then(pl.lit(came)).alias(f"policy_{topic}_sessions_3"))
-    alive = _is_alive(times, events)
-    return frame.with_columns(paces).with_columns(pl.when(alive).then(pl.all()))
+        columns |= {f"policy_{kind}_count_{n}": in_window(times, chosen, n) for n in WINDOWS}
+    return pl.DataFrame(columns).with_columns(pl.when(is_alive(times, events)).then(pl.all()))
 
 
 def _struct(decisions: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
@@ -175,10 +120,10 @@ def _struct(decisions: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
         month, on="data_date", how="left", maintain_order="left"
     )
     columns = known.with_columns(
-        trump_mentions=_in_window(times, theirs, 7, events),
-        trumpxi_china_mentions=_in_window(times, china, 7, events),
+        trump_mentions=in_window(times, theirs, 7, events),
+        trumpxi_china_mentions=in_window(times, china, 7, events),
         policy_trump_recency_decay=(-age * (1 / _DECAY_SECONDS)).exp(),
-    ).with_columns(pl.when(_is_alive(times, events)).then(pl.all()))
+    ).with_columns(pl.when(is_alive(times, events)).then(pl.all()))
     fields = [
         (pl.col(name) if name in columns.columns else pl.lit(None)).cast(dtype).alias(name)
         for name, (dtype, _) in STRUCT.items()
@@ -197,7 +142,7 @@ def _within(decisions: pl.DataFrame, events: pl.DataFrame, days: int) -> pl.Data
 FAMILY = Family(
     name="policy",
     version="v3",
-    description="Policy documents as published: counts by kind and topic, persistence, and the STRUCT policy",
+    description="Policy documents as published: counts by kind, and the STRUCT policy",
     inputs=("policy_events",),
     look_back=10,
     features=FEATURES,

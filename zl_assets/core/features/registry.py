@@ -14,6 +14,7 @@ from zl_assets.core.features import (
     fx,
     golden_zone,
     macro,
+    news,
     palm,
     pivots,
     policy,
@@ -47,6 +48,7 @@ FAMILIES: tuple[Family, ...] = (
     crop.FAMILY,
     brazil.FAMILY,
     exports.FAMILY,
+    news.FAMILY,
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from zl_assets.core.features import biofuel, brazil, crop, exports, macro, palm, policy, positioning
+from zl_assets.core.features import biofuel, brazil, crop, documents, exports, macro, news, palm, policy, positioning
 from zl_assets_tests.core.features import made_series as made
 from zl_assets_tests.core.features.test_series_families import flat, full
 
@@ -308,7 +308,7 @@ def first_published() -> list[Row]:
     return list(first.values())
 
 
-@pytest.mark.parametrize("days", policy.WINDOWS)
+@pytest.mark.parametrize("days", documents.WINDOWS)
 def test_documents_are_counted_by_kind_and_topic_since_the_feed_is_stored(days: int) -> None:
     rules: dict[int, float | None] = {}
     china: dict[int, float | None] = {}
@@ -317,7 +317,7 @@ def test_documents_are_counted_by_kind_and_topic_since_the_feed_is_stored(days: 
         now = decisions()[at]["decision_time"]
         came = [e for e in events if e["available_at"] <= now]
         since = [e for e in came if e["available_at"] > now - timedelta(days=days)]
-        alive = any(e["available_at"] > now - policy.MAX_SILENCE for e in came)
+        alive = any(e["available_at"] > now - documents.MAX_SILENCE for e in came)
 
         def stored(rows: list[Row], now: Any = now) -> bool:
             return any(e["available_at"] <= now - timedelta(days=days) for e in rows)
@@ -326,13 +326,14 @@ def test_documents_are_counted_by_kind_and_topic_since_the_feed_is_stored(days: 
         rules[at] = float(sum(e["category"] == "rule" for e in since)) if is_known else None
         china[at] = float(sum("China" in e["title"] for e in since)) if alive and stored(came) else None
     checked(full(policy.FAMILY), f"policy_rule_count_{days}", rules)
-    checked(full(policy.FAMILY), f"policy_china_count_{days}", china)
+    checked(full(news.FAMILY), f"news_china_count_{days}", china)
 
 
 def test_a_silent_feed_counts_as_broken_and_not_as_no_policy() -> None:
-    built = full(policy.FAMILY).filter(pl.col("data_date").is_between(date(2018, 3, 25), date(2018, 4, 30)))
+    silent = pl.col("data_date").is_between(date(2018, 3, 25), date(2018, 4, 30))
+    built = full(policy.FAMILY).join(full(news.FAMILY), on=["symbol", "data_date"]).filter(silent)
     assert built.height > 20
-    for name in ("policy_tariff_count_7", "policy_rule_count_30", "policy_tariff_sessions_3"):
+    for name in ("news_tariff_count_7", "policy_rule_count_30", "news_tariff_sessions_3"):
         assert built[name].null_count() == built.height
 
 

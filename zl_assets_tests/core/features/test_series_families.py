@@ -16,6 +16,7 @@ from zl_assets.core.features import (
     exports,
     fx,
     macro,
+    news,
     palm,
     policy,
     positioning,
@@ -26,7 +27,7 @@ from zl_assets.core.features import (
 from zl_assets.core.features.family import BLOCK_SESSIONS, Family, Inputs, build_family
 from zl_assets_tests.core.features import made_series as made
 
-MODULES = (volatility, fx, macro, positioning, weather, biofuel, palm, policy, exports, crop, brazil, prices)
+MODULES = (volatility, fx, macro, positioning, weather, biofuel, palm, policy, news, exports, crop, brazil, prices)
 FAMILIES: list[Family] = [module.FAMILY for module in MODULES]
 BUILT: dict[str, pl.DataFrame] = {}
 AHEAD = set(biofuel.PERIOD_AHEAD)
