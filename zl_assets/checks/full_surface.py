@@ -4,11 +4,19 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from zl_assets.assets.full_surface import FULL_MATRIX, FULL_TABLE, full_view_name
+from zl_assets.assets.full_surface import FULL_TABLE, full_view_name
 from zl_assets.assets.training import table_name
 from zl_assets.checks.common import Check, Verdict, evaluated, no_offender, specs
 from zl_assets.checks.features import span_of
-from zl_assets.checks.training import evaluate_frozen, evaluate_no_null_target, evaluate_split
+from zl_assets.checks.training import (
+    MEND_A_FEATURE,
+    TARGET_UNKNOWN,
+    evaluate_frozen,
+    evaluate_no_null_target,
+    evaluate_no_target_twin,
+    evaluate_split,
+    feature_names,
+)
 from zl_assets.partitions import HORIZON_PARTITIONS
 from zl_assets.warehouse.base import Warehouse
 
@@ -47,13 +55,13 @@ TABLE_CHECKS = (
         "split_right", "Split at 2023-01-01, no train outcome in the test period", lambda t, _v, _h: evaluate_split(t)
     ),
     Check("no_null_target", "No training row without a target", lambda t, _v, h: evaluate_no_null_target(t, h)),
+    Check(
+        "no_target_twin",
+        TARGET_UNKNOWN,
+        lambda t, _v, h: evaluate_no_target_twin(t, feature_names(t), h),
+        action=MEND_A_FEATURE,
+    ),
 )
-
-
-@dg.multi_asset_check(name="daily_ml_matrix_full_checks", specs=specs(FULL_MATRIX, CHECKS))
-def daily_ml_matrix_full_checks(warehouse: dg.ResourceParam[Warehouse]):
-    """Check the wide matrix."""
-    yield from evaluated(FULL_MATRIX, CHECKS, warehouse.read(f"SELECT * FROM {FULL_MATRIX} ORDER BY data_date"))
 
 
 @dg.multi_asset_check(name="zl_training_full_checks", specs=specs(FULL_TABLE, TABLE_CHECKS, HORIZON_PARTITIONS))

@@ -2,14 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-import dagster as dg
-
-from zl_assets.assets.features import MATRIX, sessions_and_series
-from zl_assets.checks.common import Check, Verdict, evaluated, no_offender, specs
+from zl_assets.checks.common import Check, Verdict, no_offender
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.core.instruments import FORECAST_SYMBOL
 from zl_assets.settings import Settings
-from zl_assets.warehouse.base import Warehouse
 from zl_assets.warehouse.surfaces import listed_features
 
 if TYPE_CHECKING:
@@ -60,11 +56,3 @@ def _check(number: int) -> Check:
 
 
 CHECKS = tuple(_check(number) for number in RULE_NUMBERS)
-
-
-@dg.multi_asset_check(name="signal_rule_checks", specs=specs(MATRIX, CHECKS))
-def signal_rule_checks(warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]):
-    """Check what the columns are declared as, and that none is a raw series under another name."""
-    flat = ", ".join(f.feature for f in listed_features() if "." not in f.feature)
-    matrix = warehouse.read(f"SELECT {flat} FROM {MATRIX} WHERE symbol = '{FORECAST_SYMBOL}' ORDER BY data_date")
-    yield from evaluated(MATRIX, CHECKS, violations(matrix, *sessions_and_series(warehouse), settings))

@@ -16,12 +16,18 @@ from zl_assets.warehouse.base import Warehouse
 from zl_assets.warehouse.contracts import view_sql
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import polars as pl
 
 TEST_START = date(2023, 1, 1)
 FULL_HISTORY_TARGETS = 3_600
 """Rows with a 1m target on the full history; other horizons lose the difference of their sessions."""
 TOLERANCE = 1e-9
+TARGET_UNKNOWN = "No feature correlates with the target as no honest one does"
+MEND_A_FEATURE = "the feature knows the outcome: look at what `no_look_ahead` says of it, and mend its family"
+NOT_FEATURES = ("session_number", "is_suspect", "is_usable", "close", "sample_weight")
+"""Columns of a training view that hold numbers and are no features; beside them the target."""
 
 
 def evaluate_enough_targets(view: "pl.DataFrame", horizon: str) -> Verdict:
@@ -82,6 +88,16 @@ def evaluate_no_null_target(view: "pl.DataFrame", horizon: str) -> Verdict:
     return no_offender(missing.select("data_date", "split"), training_rows=training.height)
 
 
+def evaluate_no_target_twin(rows: "pl.DataFrame", columns: "Sequence[str]", horizon: str) -> Verdict:
+    """No feature correlates with the target as no honest one does: it would know the outcome."""
+    import polars as pl
+
+    from zl_assets.core.features.audit import target_correlated
+
+    found = target_correlated(rows.filter(pl.col("is_usable")), columns, {horizon: f"target_{horizon}"})
+    return no_offender(found, columns=len(columns))
+
+
 def evaluate_no_join(statement: str) -> Verdict:
     """The view's SQL, parsed, holds no JOIN."""
     from zl_assets.warehouse.dialect import joins
@@ -98,6 +114,13 @@ def evaluate_frozen(frozen: "pl.DataFrame", view: "pl.DataFrame") -> Verdict:
     )
 
 
+def feature_names(view: "pl.DataFrame") -> list[str]:
+    """The features of a training view or table."""
+    from zl_assets.core.features.audit import feature_columns
+
+    return [c for c in feature_columns(view) if c not in NOT_FEATURES and not c.startswith("target_")]
+
+
 def _view_checks(symbol: str) -> tuple[Check, ...]:
     """Checks of an instrument's view, each over the view, the sessions and the horizon."""
     return (
@@ -112,6 +135,12 @@ def _view_checks(symbol: str) -> tuple[Check, ...]:
             lambda v, _s, _h: evaluate_split(v),
         ),
         Check("no_null_target", "No training row without a target", lambda v, _s, h: evaluate_no_null_target(v, h)),
+        Check(
+            "no_target_twin",
+            TARGET_UNKNOWN,
+            lambda v, _s, h: evaluate_no_target_twin(v, feature_names(v), h),
+            action=MEND_A_FEATURE,
+        ),
         Check(
             "no_join",
             "The view's SQL holds no JOIN",

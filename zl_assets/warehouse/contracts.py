@@ -160,9 +160,9 @@ def contracts() -> dict[str, Contract]:
 @cache
 def full_contracts() -> dict[str, Contract]:
     """The tables of the full surface by name: some two thousand columns each, so they are parsed when asked for."""
-    from zl_assets.core.features.full_surface import SURFACE_SYMBOLS, full_columns
+    from zl_assets.core.features.full_surface import stored_columns
 
-    features = full_columns(SURFACE_SYMBOLS)
+    features = stored_columns({f.feature for f in listed_features()})
     lines = "\n".join(f'  {f.name} FLOAT64 OPTIONS (description = "{f.description} [{f.unit}]"),' for f in features)
     return _parsed(text.replace(_FULL, lines) for text in _statements() if _FULL in text)
 

@@ -9,6 +9,7 @@ from zl_assets.assets.full_surface import FULL_MATRIX, FULL_VIEW, full_view_name
 from zl_assets.assets.training import table_name
 from zl_assets.checks.full_surface import FULL_COLUMNS, evaluate_finite, evaluate_wide_enough
 from zl_assets.checks.training import evaluate_frozen, evaluate_split
+from zl_assets.core.features.audit import duplicated_columns, feature_columns
 from zl_assets.core.features.full_surface import SURFACE_SYMBOLS
 from zl_assets.core.features.matrix import build_matrix
 from zl_assets.core.features.wide_matrix import build_wide_matrix
@@ -35,7 +36,7 @@ def test_the_rows_fit_the_contract_and_hold_both_surfaces(wide: pl.DataFrame) ->
     assert wide.width > FULL_COLUMNS
     assert wide["data_date"].is_unique().all()
     late = wide.tail(50)
-    for name in ("return_5d", "pivots_distance_to_P", "cl__rsi_14", "corr_90__zl__cl", "fx_6l__return_5d"):
+    for name in ("return_5d", "pivots_distance_to_P", "cl__rsi_14", "corr_90__zl__fx_6c", "fx_6l__return_10d"):
         assert late[name].null_count() == 0, name
 
 
@@ -69,7 +70,7 @@ def test_a_value_that_is_no_number_is_told_by_its_column(value: float) -> None:
 
 def test_the_frozen_table_is_the_view_with_its_split(tmp_path, wide: pl.DataFrame) -> None:
     warehouse = Place(tmp_path / "home", {}).with_tables().warehouse
-    warehouse.ensure(full_contracts().values())
+    warehouse.ensure(full_contracts()[table] for table in (FULL_MATRIX, table_name("1w", "full")))
     warehouse.merge(FULL_MATRIX, wide)
     warehouse.create_view(view_sql(FULL_VIEW, "1w"))
     name = table_name("1w", "full")
@@ -78,3 +79,12 @@ def test_the_frozen_table_is_the_view_with_its_split(tmp_path, wide: pl.DataFram
     assert evaluate_frozen(frozen, view).passed
     assert evaluate_split(frozen).passed
     assert set(frozen["split"]) == {"train", "purged", "test"}
+
+
+def test_the_wide_matrix_says_nothing_twice(wide: pl.DataFrame) -> None:
+    columns = [c for c in feature_columns(wide) if c not in KEYS and c != "is_suspect"]
+    twins = duplicated_columns(wide, columns)["feature"]
+    # In a short history the high of a year may be that of its last quarter.
+    assert [name for name in twins if "drawdown" not in name] == []
+    assert "return_5d_adjusted" in columns
+    assert "zl__return_5d" not in columns

@@ -6,8 +6,9 @@ value depends on the future is asked by computing it again, in `lookahead`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from math import atanh, pi, sin, sqrt, tanh
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import timedelta
+from math import atanh, ceil, pi, sin, sqrt, tanh
 from statistics import NormalDist
 
 import numpy as np
@@ -15,6 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from zl_assets.core.evaluation.metrics import TOO_GOOD_HIT_RATE
+from zl_assets.core.features.family import SESSIONS_A_WEEK, Family, Treatment
 from zl_assets.core.horizons import HORIZONS
 
 MOST_NULLS = 0.5
@@ -108,6 +110,8 @@ def duplicated_columns(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFr
 def held_beyond_limit(frame: pl.DataFrame, limits: Mapping[str, int]) -> pl.DataFrame:
     """Columns in which one value stands for more rows on end than its series may be carried forward.
 
+    Zero is no value held: differences from a rate that rests, or from an extreme that is reached, come to rest there.
+
     Args:
         frame: data_date and the columns, of one instrument, ascending.
         limits: most rows one value may stand for, by column.
@@ -118,7 +122,7 @@ def held_beyond_limit(frame: pl.DataFrame, limits: Mapping[str, int]) -> pl.Data
     columns = list(limits)
     values = _matrix(frame, columns)
     same = np.zeros(values.shape, dtype=bool)
-    same[1:] = values[1:] == values[:-1]
+    same[1:] = (values[1:] == values[:-1]) & (values[1:] != 0)
     row = np.arange(len(values))[:, None]
     started = np.maximum.accumulate(np.where(same, 0, row), axis=0) if len(values) else row
     runs = np.where(np.isfinite(values), row - started + 1, 0)
@@ -132,6 +136,21 @@ def held_beyond_limit(frame: pl.DataFrame, limits: Mapping[str, int]) -> pl.Data
             held.append({"feature": column, "limit": limits[column], "longest_run": longest, **ends})
     schema = {"feature": pl.String, "limit": pl.Int64, "longest_run": pl.Int64}
     return pl.DataFrame(held, schema={**schema, "first_date": pl.Date, "last_date": pl.Date})
+
+
+def may_stand_still(treatment: Treatment) -> bool:
+    """Whether a column of this kind stands at one value for long by its nature: states, counts, ranks at their end."""
+    return treatment in ("flag", "count", "band", "season", "persistence", "percentile")
+
+
+def held_limits(families: Iterable[Family], columns: Collection[str]) -> dict[str, int]:
+    """Sessions that one value may stand for, by column; those that may stand still are left out."""
+    return {
+        feature.name: ceil(family.may_stand(feature.name) / timedelta(days=7) * SESSIONS_A_WEEK)
+        for family in families
+        for feature in family.features
+        if feature.name in columns and not may_stand_still(feature.treatment)
+    }
 
 
 def highest_honest_correlation(n_independent: int, comparisons: int) -> float:

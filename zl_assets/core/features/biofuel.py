@@ -38,9 +38,6 @@ MT_PER_BILLION_GALLONS = POUNDS_PER_GALLON / POUNDS_PER_TONNE * 1000
 RINS_PER_GALLON = 1.5
 """Credits of a gallon of biodiesel (40 CFR 80.1415): the other mandates are counted in credits."""
 
-PERIOD_AHEAD: tuple[str, ...] = ("rfs_mandate_biodiesel", "rfs_mandate_advanced", "rfs_mandate_total")
-"""Items whose observed date, the start of the compliance year, may lie after the day they were public."""
-
 FEATURES: tuple[Feature, ...] = (
     Feature("rfs_oil_mt", "Mt", "Oil that this year's biodiesel mandate takes, where public", "biofuel", "composite"),
     Feature("rfs_oil_change_yoy_mt", "Mt", "This year's oil demand less last year's", "biofuel", "change"),
@@ -139,4 +136,7 @@ FAMILY = Family(
     features=FEATURES,
     build=build,
     rules=(6,),
+    stands={"rfs": MANDATE_AGE, "soyoil_fuel_use": MONTHLY_AGE},
+    # A mandate is dated by the start of its year, which may lie after the day it was published.
+    forward_dated=("biofuel",),
 )

@@ -12,9 +12,6 @@ from zl_assets.core.features.readings import RawSeries, finished, over_history
 MAX_AGE = timedelta(days=500)
 """A harvest year is replaced by the next one; estimates of it begin before the day it is dated by."""
 
-PERIOD_AHEAD = True
-"""The day a harvest year is dated by may lie after the day its estimate was public."""
-
 _VALUES = {name: name for name in ("area_kha", "production_kt", "yield_t_per_ha")}
 _HARVEST = (RawSeries("brazil_soy_crop", {}, MAX_AGE, _VALUES),)
 
@@ -56,4 +53,6 @@ FAMILY = Family(
     look_back=0,
     features=FEATURES,
     build=build,
+    stands={"brazil": MAX_AGE},
+    forward_dated=("brazil_soy_crop",),
 )

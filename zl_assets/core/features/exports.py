@@ -112,4 +112,5 @@ FAMILY = Family(
     features=FEATURES,
     build=build,
     rules=(12,),
+    stands={"": MAX_AGE},
 )

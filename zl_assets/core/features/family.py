@@ -23,6 +23,10 @@ BLOCK_SESSIONS = 512
 HEAD_START = timedelta(days=45)
 """How far before a window's first session the sessions of other markets reach, so that it finds their newest one."""
 
+SESSIONS_A_WEEK = 5
+STANDS = timedelta(days=14)
+"""How long a value that is new every day or week may stand, holidays among them."""
+
 Treatment = Literal[
     "level",
     "change",
@@ -133,6 +137,9 @@ class Family:
         features: its columns.
         build: computes them: `symbol`, `data_date` and the columns, one row per decision. A STRUCT is one column.
         rules: numbers of the signal rules it must obey.
+        stands: how long one value may stand, by how the column's name begins (the longest beginning counts); a column
+            that none is named for, for `STANDS`.
+        forward_dated: those of its inputs whose rows may be about days after their publication.
         universal: whether it is about the instrument's own bars alone, so that every instrument has it; else ZL has.
     """
 
@@ -144,7 +151,14 @@ class Family:
     features: tuple[Feature, ...]
     build: Callable[[Inputs], pl.DataFrame]
     rules: tuple[int, ...] = ()
+    stands: Mapping[str, timedelta] = field(default_factory=dict[str, timedelta])
+    forward_dated: tuple[str, ...] = ()
     universal: bool = False
+
+    def may_stand(self, column: str) -> timedelta:
+        """How long one value of a column may stand before it counts as carried forward too far."""
+        named = [beginning for beginning in self.stands if column.startswith(beginning)]
+        return self.stands[max(named, key=len)] if named else STANDS
 
     def available(self, inputs: Inputs) -> bool:
         """Whether it is about the instrument, and every table it needs has rows."""

@@ -15,7 +15,8 @@ soybean oil, the micro equity contract of 2019.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from datetime import timedelta
 from functools import partial
 
 import polars as pl
@@ -104,6 +105,22 @@ def full_columns(symbols: Sequence[str]) -> tuple[Feature, ...]:
     )
 
 
+def stored_columns(production: Collection[str]) -> tuple[Feature, ...]:
+    """The columns that the wide matrix has beside those of the production surface: all but what is there already.
+
+    Args:
+        production: names of the features of the production surface.
+    """
+    return tuple(f for f in full_columns(SURFACE_SYMBOLS) if _repeated(f.name, production) is None)
+
+
+def _repeated(name: str, production: Collection[str]) -> str | None:
+    """The production feature that says what a generated column says; such a pair has one name but for its marks."""
+    own = label(FORECAST_SYMBOL)
+    plain = name.removeprefix(f"{own}__").replace(f"__{own}__", "_").replace("__", "_")
+    return next((known for known in (f"{plain}_adjusted", plain) if known in production), None)
+
+
 def full_family(symbols: Sequence[str]) -> Family:
     """The full surface as a family: its columns, its look-back, and how it is built.
 
@@ -117,6 +134,8 @@ def full_family(symbols: Sequence[str]) -> Family:
         inputs=(),
         look_back=PAIR_LOOK_BACK,
         features=full_columns(symbols),
+        # The highest of a month is the highest for a month.
+        stands={"": timedelta(days=35)},
         build=partial(_build, tuple(symbols)),
     )
 

@@ -12,12 +12,13 @@ mirror image.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from zl_assets.core.features.bar_windows import slope
-from zl_assets.core.features.family import Family, Feature, Inputs
+from zl_assets.core.features.family import SESSIONS_A_WEEK, Family, Feature, Inputs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -166,5 +167,6 @@ FAMILY = Family(
         Feature("golden_zone.qualified_trigger", "true or false", "Close back above 50 % on volume", "price", "flag"),
     ),
     build=build,
+    stands={"golden_zone": timedelta(days=WINDOW_SESSIONS / SESSIONS_A_WEEK * 7)},
     universal=True,
 )

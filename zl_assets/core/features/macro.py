@@ -238,4 +238,12 @@ FAMILY = Family(
     features=FEATURES,
     build=build,
     rules=(1, 4),
+    stands={
+        "cpi": MONTHLY_AGE,
+        "unemployment": MONTHLY_AGE,
+        "gdp": QUARTERLY_AGE,
+        "nfci": WEEKLY_AGE,
+        # A rate may rest for years; its change against a year before is new after a year.
+        "fed_rate_change": timedelta(days=366),
+    },
 )

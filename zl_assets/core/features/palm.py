@@ -134,4 +134,5 @@ FAMILY = Family(
     features=FEATURES,
     build=build,
     rules=(11,),
+    stands={"palm_world": MONTHLY_AGE},
 )

@@ -12,7 +12,7 @@ from datetime import date
 
 import polars as pl
 
-from zl_assets.core.features.documents import TOPICS, WINDOWS, documents, in_window, is_alive
+from zl_assets.core.features.documents import MAX_SILENCE, TOPICS, WINDOWS, documents, in_window, is_alive
 from zl_assets.core.features.family import Family, Feature, Inputs
 from zl_assets.core.features.readings import SIMULATED, finished
 
@@ -148,4 +148,5 @@ FAMILY = Family(
     features=FEATURES,
     build=build,
     rules=(3,),
+    stands={"policy": MAX_SILENCE},
 )

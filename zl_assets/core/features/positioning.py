@@ -163,4 +163,5 @@ FAMILY = Family(
     features=FEATURES,
     build=build,
     rules=(9,),
+    stands={"": MAX_AGE},
 )

@@ -133,7 +133,7 @@ class TestHeld:
     def test_the_longest_run_is_that_of_a_plain_search(self, values: list[int | None], limit: int) -> None:
         longest = run = 0
         for n, value in enumerate(values):
-            run = 0 if value is None else run + 1 if n and values[n - 1] == value else 1
+            run = 0 if value is None else run + 1 if n and value and values[n - 1] == value else 1
             longest = max(longest, run)
         found = held_beyond_limit(dated(a=pl.Series(values, dtype=pl.Float64)), {"a": limit})
         assert found["longest_run"].to_list() == ([longest] if longest > limit else [])

@@ -30,7 +30,8 @@ from zl_assets_tests.core.features import made_series as made
 MODULES = (volatility, fx, macro, positioning, weather, biofuel, palm, policy, news, exports, crop, brazil, prices)
 FAMILIES: list[Family] = [module.FAMILY for module in MODULES]
 BUILT: dict[str, pl.DataFrame] = {}
-AHEAD = set(biofuel.PERIOD_AHEAD)
+AHEAD = ("rfs_mandate_biodiesel", "rfs_mandate_advanced", "rfs_mandate_total")
+"""Items dated by the start of a year, which may lie after the day they were public."""
 RANDOM: list[int] = sorted(int(n) for n in np.random.default_rng(17).integers(100, 905, 6))
 """Decisions at which the data are cut off."""
 FIRST_OF_A_BLOCK = next(
