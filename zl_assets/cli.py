@@ -195,6 +195,8 @@ def gate(
     as_json: JsonOption = False,
 ) -> None:
     """Train with and without each feature family, and store what it adds beside pure noise."""
+    import polars as pl
+
     from zl_assets.assets.monitoring import GATED
     from zl_assets.automation.gate import gate_families
 
@@ -205,7 +207,8 @@ def gate(
         print_json(rows.to_dicts())
         return
     simulated = bool(rows["is_simulated"].any())
-    print_rows(f"evidence ({SIMULATED})" if simulated else "evidence", rows.select(GATE_COLUMNS).to_dicts())
+    shown = rows.select(GATE_COLUMNS).with_columns(pl.selectors.float().round_sig_figs(3))
+    print_rows(f"evidence ({SIMULATED})" if simulated else "evidence", shown.to_dicts())
 
 
 @app.command()

@@ -10,6 +10,7 @@ from pydantic import AliasChoices
 from zl_assets.cli import app
 from zl_assets.settings import Settings
 from zl_assets.warehouse.contracts import contracts
+from zl_assets.warehouse.surfaces import listed_features
 from zl_assets_tests.conftest import PROJECT
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -42,6 +43,11 @@ def test_every_command_and_option_is_in_the_table_of_commands() -> None:
 def test_every_dataset_of_a_table_is_described() -> None:
     for name in contracts():
         assert name.split(".")[0] in README, name
+
+
+def test_the_size_of_the_production_surface_is_told_as_it_is() -> None:
+    families = {line.family for line in listed_features()}
+    assert f"{len(listed_features())} features of {len(families)} families" in README
 
 
 def test_no_placeholder_is_left() -> None:

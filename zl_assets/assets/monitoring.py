@@ -29,20 +29,20 @@ class GatedFamilies:
     """The families to judge, behind functions, so that the graph loads without loading them.
 
     Attributes:
-        load: columns of the training rows by family.
+        load: from the code of a horizon to the columns of its training rows, by family.
         load_base: columns they are judged beside; a family that is among them is judged by leaving it out.
     """
 
-    load: Callable[[], Mapping[str, Sequence[str]]]
+    load: Callable[[str], Mapping[str, Sequence[str]]]
     load_base: Callable[[], Sequence[str]]
 
 
-def listed_families() -> dict[str, tuple[str, ...]]:
-    """Columns of the production training tables by family; of the base, those that models learn from."""
+def listed_families(horizon: str) -> dict[str, tuple[str, ...]]:
+    """Columns of a horizon's production training table by family; of the base, those that models learn from."""
     from zl_assets.core.models.base import STATIONARY_FEATURES
 
     found: dict[str, list[str]] = {}
-    for line in listed_features():
+    for line in (f for f in listed_features() if horizon in f.horizons):
         found.setdefault(line.family, []).append(line.column)
     return {name: STATIONARY_FEATURES if name == "base" else tuple(columns) for name, columns in found.items()}
 
@@ -94,8 +94,8 @@ def judge(
     from zl_assets.core.evaluation.family_impact import GateContext, impact_rows
     from zl_assets.core.training_frame import training_frame
 
-    families = gated.load()
-    chosen = _chosen(families, request.family)
+    families = gated.load(request.horizon.code)
+    chosen = _chosen(families, request)
     table = TABLE.replace("_prod_", f"_{request.surface}_") + f"_{request.horizon.code}"
     frame = training_frame(warehouse.read(f"SELECT * FROM {table} ORDER BY data_date"), request.horizon)
     if frame.is_empty():
@@ -123,12 +123,16 @@ def judge(
     return rows, warehouse.merge(IMPACT, rows)
 
 
-def _chosen(families: Mapping[str, Sequence[str]], family: str | None) -> Mapping[str, Sequence[str]]:
-    if family is None:
+def _chosen(families: Mapping[str, Sequence[str]], request: GateRequest) -> Mapping[str, Sequence[str]]:
+    if request.family is None:
         return families
-    if family not in families:
-        raise InputError("no such feature family", where=family, action=f"choose one of {', '.join(families)}")
-    return {family: families[family]}
+    if request.family not in families:
+        raise InputError(
+            f"no such feature family at {request.horizon.code}",
+            where=request.family,
+            action=f"choose one of {', '.join(families)}",
+        )
+    return {request.family: families[request.family]}
 
 
 class GateRunConfig(dg.Config):

@@ -35,7 +35,7 @@ def gate_families(
         gated: the families and what they are judged beside.
         horizons: codes of the horizons, at least one.
         report: told in one line which horizon begins and which family has been judged.
-        family: one family alone; None for all.
+        family: one family alone; None for all. A horizon whose surface has no column of it is left out.
         surface: whose training rows.
         quick: the latest folds and few noise draws, of the same fits.
         seed: of noise and bootstrap.
@@ -53,7 +53,11 @@ def gate_families(
     warehouse.ensure()
     run_id = str(uuid.uuid4())
     judged: list[pl.DataFrame] = []
+    without = [code for code in horizons if family is not None and family not in gated.load(code)]
     for code in horizons:
+        if code in without and len(without) < len(horizons):
+            report(f"horizon {code}: its surface has no column of {family}")
+            continue
         report(f"horizon {code}")
         request = GateRequest(HORIZONS[code], run_id, family=family, surface=surface, seed=seed, quick=quick)
         rows, _ = judge(warehouse, gated, request, lambda line: report(f"  {line}"))

@@ -61,4 +61,4 @@ def family_impact_checks(
 
     sql = f"SELECT * FROM {IMPACT} WHERE horizon = @horizon AND surface = 'prod'"
     rows = newest_by_family(warehouse.read(sql, {"horizon": context.partition_key}))
-    yield from evaluated(IMPACT, CHECKS, rows, tuple(families.load()))
+    yield from evaluated(IMPACT, CHECKS, rows, tuple(families.load(context.partition_key)))

@@ -12,7 +12,7 @@ from zl_assets.warehouse.contracts import contract
 from zl_assets_tests.core.models.training_frames import random_walk, training_frame
 
 FAMILIES = {"momentum": ("return_5d", "return_21d"), "rsi": ("rsi_14",)}
-GATED = GatedFamilies(lambda: FAMILIES, lambda: ("return_1d",))
+GATED = GatedFamilies(lambda _: FAMILIES, lambda: ("return_1d",))
 
 
 @cache

@@ -76,13 +76,25 @@ def test_what_cannot_be_judged_is_refused(embedded: DuckDBWarehouse) -> None:
     def asked(gated: GatedFamilies, horizon: str = "1w", family: str | None = None) -> None:
         judge(embedded, gated, GateRequest(HORIZONS[horizon], "run", family), lambda _: None)
 
-    with pytest.raises(InputError, match=r"no such feature family \[weather\] -> choose one of momentum, rsi"):
+    with pytest.raises(InputError, match=r"no such feature family at 1w \[weather\] -> choose one of momentum, rsi"):
         asked(GATED, family="weather")
     with pytest.raises(InputError, match="allhistory_1m holds no row to learn from -> run `zl run --horizon 1m`"):
         asked(GATED, "1m")
     with pytest.raises(InputError, match="missing columns: boho"):
-        asked(GatedFamilies(lambda: {"crush": ("boho",)}, lambda: ("return_1d",)))
+        asked(GatedFamilies(lambda _: {"crush": ("boho",)}, lambda: ("return_1d",)))
     assert stored(embedded).is_empty()
+
+
+def test_a_horizon_without_the_family_is_left_out_and_said(tmp_path) -> None:
+    place = Place(tmp_path / "home", {}).with_tables()
+    store(place.warehouse, "1w")
+    gated = GatedFamilies(lambda code: FAMILIES if code == "1w" else {"rsi": ("rsi_14",)}, lambda: ("return_1d",))
+    told: list[str] = []
+    rows = gate_families(place.settings, gated, ["1w", "1m"], told.append, family="momentum", quick=True)
+    assert set(rows["horizon"]) == {"1w"}
+    assert "horizon 1m: its surface has no column of momentum" in told
+    with pytest.raises(InputError, match="no such feature family at 1m"):
+        gate_families(place.settings, gated, ["1m"], told.append, family="momentum", quick=True)
 
 
 class TestInTheGraph:

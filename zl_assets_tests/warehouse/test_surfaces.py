@@ -6,6 +6,7 @@ import pytest
 
 from zl_assets.core.features.registry import FAMILIES, features
 from zl_assets.core.horizons import HORIZONS
+from zl_assets.core.models.base import STATIONARY_FEATURES
 from zl_assets.errors import ContractBroken
 from zl_assets.warehouse.contracts import contract, sql_root, view_sql
 from zl_assets.warehouse.surfaces import (
@@ -32,6 +33,19 @@ def test_a_line_says_what_the_registry_says() -> None:
         declared = features()[line.feature]
         assert (line.unit, line.description) == (declared.unit, declared.description), line.feature
         assert line.family == families[line.feature]
+
+
+def test_long_horizons_leave_out_what_looks_at_a_week() -> None:
+    at = {horizon: {line.feature for line in LISTED if horizon in line.horizons} for horizon in HORIZONS}
+    everywhere = set.intersection(*at.values())
+    assert set(STATIONARY_FEATURES) - {"vol_percentile", "k_vol"} <= everywhere
+    assert {"vix_change_5", "pivots.P", "cl_return_1d"} <= at["1w"] & at["3m"] - at["6m"] - at["12m"]
+    for horizon, own in (
+        ("1w", "season_next_5d_mean"),
+        ("1m", "season_next_21d_mean"),
+        ("12m", "season_next_63d_mean"),
+    ):
+        assert {name for name in at[horizon] if name.startswith("season_next") and name.endswith("mean")} == {own}
 
 
 def test_every_listed_feature_is_a_column_of_the_matrix() -> None:
