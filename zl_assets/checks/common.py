@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 SHOWN_OFFENDERS = 10
+"""Offending rows in a check's metadata."""
+SAID_OFFENDERS = 3
+"""Offending rows in its sentence."""
 WHAT_TO_DO = "what_to_do"
 """Metadata of a check that failed and has advice."""
 
@@ -101,7 +104,7 @@ def _sentence(check: Check, verdict: Verdict) -> str:
     if verdict.passed:
         return check.description
     found = ", ".join(f"{name} = {value}" for name, value in verdict.numbers.items())
-    offenders = [] if verdict.offenders is None else verdict.offenders.head(SHOWN_OFFENDERS).iter_rows()
+    offenders = [] if verdict.offenders is None else verdict.offenders.head(SAID_OFFENDERS).iter_rows()
     rows = ", ".join(" ".join(str(value) for value in row) for row in offenders)
     return f"does not hold: {check.description} ({found}{'; first: ' if rows else ''}{rows})"
 
