@@ -85,6 +85,7 @@ def test_a_row_that_became_known_at_another_time_shows_in_both_months() -> None:
 def test_rows_that_change_places_between_tables_or_rows_show() -> None:
     one, other = series(31), series(31).with_columns(value=pl.lit(1.0))
     assert digests({"fx": one, "palm": other}) != digests({"fx": other, "palm": one})
+    assert digests({"fx": one}) != digests({"palm": one})
     swapped = one.with_columns(value=pl.col("value").reverse())
     assert digests({"fx": one}) != digests({"fx": swapped})
 
