@@ -2,8 +2,9 @@
 
 import dagster as dg
 
-from zl_assets.assets.common import WAREHOUSE_POOL, merged, node, utc_now
+from zl_assets.assets.common import WAREHOUSE_POOL, node
 from zl_assets.assets.features import MATRIX
+from zl_assets.assets.incremental import begin
 from zl_assets.assets.market_data import SESSIONS
 from zl_assets.assets.training import table_name
 from zl_assets.core.instruments import FORECAST_SYMBOL
@@ -32,22 +33,30 @@ def full_view_name(horizon: str) -> str:
     deps=[SESSIONS.split("."), MATRIX.split(".")],
     pool=WAREHOUSE_POOL,
 )
-def daily_ml_matrix_full(warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]):
-    """Build every row of the wide matrix and merge what changed."""
+def daily_ml_matrix_full(
+    context: dg.AssetExecutionContext,
+    warehouse: dg.ResourceParam[Warehouse],
+    settings: dg.ResourceParam[Settings],
+):
+    """Build the rows of the wide matrix that can have changed since the last build, and merge what did."""
     from zl_assets.core.features.full_surface import SURFACE_SYMBOLS
     from zl_assets.core.features.wide_matrix import build_wide_matrix
 
-    read = warehouse.read_all(
-        {
-            "matrix": f"SELECT * FROM {MATRIX} WHERE symbol = '{FORECAST_SYMBOL}' ORDER BY data_date",
-            "sessions": f"SELECT * FROM {SESSIONS}",
-        }
-    )
+    queries = {
+        MATRIX: f"SELECT * FROM {MATRIX} WHERE symbol = '{FORECAST_SYMBOL}'",
+        SESSIONS: f"SELECT * FROM {SESSIONS}",
+    }
+    run = begin(context, warehouse, FULL_MATRIX, queries, {"decision_time": str(settings.decision_time)})
+    matrix, sessions = run.inputs[MATRIX], run.inputs[SESSIONS]
     schema = contract(FULL_MATRIX).polars_schema()
-    rows = build_wide_matrix(read["matrix"], read["sessions"], schema, utc_now(), settings.decision_time)
+    rows = (
+        schema.to_frame()
+        if run.plan.nothing
+        else build_wide_matrix(matrix, sessions, schema, run.moment, settings.decision_time, run.plan.since)
+    )
     result = warehouse.merge(FULL_MATRIX, rows)
     return dg.MaterializeResult(
-        metadata={**merged(result, rows.height), "columns": len(schema), "markets": ", ".join(SURFACE_SYMBOLS)}
+        metadata={**run.metadata(result), "columns": len(schema), "markets": ", ".join(SURFACE_SYMBOLS)}
     )
 
 

@@ -4,7 +4,8 @@ python -m zl_assets_tests.benchmarks.feature_speed DIR|HOME
 
 DIR holds vendor files, HOME a warehouse. The indicator table runs over every market; pandas and TA-Lib take one market
 after the other. The values are compared before anything is timed: a column that differs ends the run. The verdict is
-on pandas. Families and the full surface have no counterpart and are timed alone, whole and for the last session.
+on pandas. Families and the full surface have no counterpart and are timed alone, whole and for the last session, and
+together as a run computes them that finds one new session: with all of the history, and with about half of it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import argparse
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,7 +25,8 @@ import polars as pl
 from zl_assets.core.bars import DAILY, HOURLY, daily_bars, sort_out
 from zl_assets.core.features import correlations, cross_asset, crush, golden_zone, pivots, seasonality, technical
 from zl_assets.core.features.bar_windows import roll_adjusted
-from zl_assets.core.features.family import Family, Inputs, build_family
+from zl_assets.core.features.changes import digests, first_session
+from zl_assets.core.features.family import BLOCK_SESSIONS, Family, Inputs, build_family
 from zl_assets.core.features.full_surface import available_symbols, full_family, usable_columns
 from zl_assets.core.features.indicators import INDICATORS, with_indicators
 from zl_assets.core.point_in_time import decision_times
@@ -65,6 +67,7 @@ def main() -> None:
         sys.exit("values differ: " + ", ".join(differing))
     passed = table_times(sessions, asked.repeats, asked.limit)
     family_times(inputs, symbols, asked.repeats)
+    new_session_times(inputs, symbols, asked.repeats)
     sys.exit(0 if passed else 1)
 
 
@@ -161,10 +164,40 @@ def family_times(inputs: Inputs, symbols: tuple[str, ...], repeats: int) -> None
         )
         alone = timed("  last session", repeats, lambda f=family: build_family(f, inputs, last))
         print(f"{whole.line()}\n{alone.line()}")
-    together = timed("families together", repeats, lambda: [build_family(f, inputs) for f in FAMILIES])
+    together = timed("families together", repeats, lambda: build_all(FAMILIES, inputs))
     print(together.line())
     print(f"usable columns of the full surface: {len(usable_columns(build_family(everything[-1], inputs)))}")
     print(f"highest resident memory of the process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
+
+
+def new_session_times(inputs: Inputs, symbols: tuple[str, ...], repeats: int) -> None:
+    """What a run computes that finds a new session, beside a build of everything, at two lengths of the history.
+
+    The shorter history ends as far into a block as the longer one: what is computed depends on that.
+    """
+    families = (*FAMILIES, full_family(symbols))
+    last, count = int(inputs.decisions["session_number"][-1]), inputs.decisions.height
+    for left_out in (count // (2 * BLOCK_SESSIONS) * BLOCK_SESSIONS, 0):
+        known = ended(inputs, last - left_out)
+        day = known.decisions["data_date"][-1]
+        since = first_session(known.decisions, day.replace(day=1))
+        whole = timed(f"{known.decisions.height} sessions", repeats, lambda k=known: build_all(families, k))
+        again = timed("  a new session", repeats, lambda k=known, s=since: build_all(families, k, s))
+        seen = timed("  digests of all sessions", repeats, lambda k=known: digests({"sessions": k.sessions}))
+        for spread in (whole, again, seen):
+            print(f"{spread.line()}   {spread.median / whole.median:6.3f} x")
+
+
+def ended(inputs: Inputs, last: int) -> Inputs:
+    """The inputs up to a session."""
+    decisions = inputs.decisions.filter(pl.col("session_number") <= last)
+    known = pl.col("available_at") <= decisions["decision_time"][-1]
+    return Inputs(decisions, inputs.sessions.filter(known))
+
+
+def build_all(families: Sequence[Family], inputs: Inputs, since: int | None = None) -> list[pl.DataFrame]:
+    """The columns of several families."""
+    return [build_family(family, inputs, since) for family in families]
 
 
 if __name__ == "__main__":

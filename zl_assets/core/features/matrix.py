@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, time
+from datetime import date, datetime, time
 
 import polars as pl
 
 from zl_assets.core.exchange_calendar import DECISION_TIME
+from zl_assets.core.features.changes import first_session
 from zl_assets.core.features.family import Family, Inputs, build_family
 from zl_assets.core.features.registry import FAMILIES
 from zl_assets.core.instruments import MATRIX_SYMBOLS
@@ -25,6 +26,7 @@ def build_matrix(
     *,
     series: Mapping[str, pl.DataFrame] | None = None,
     at: time = DECISION_TIME,
+    since: date | None = None,
 ) -> pl.DataFrame:
     """Rows of features.daily_ml_matrix.
 
@@ -35,6 +37,8 @@ def build_matrix(
         symbols: instruments that get rows.
         series: rows of raw_intelligence tables by name without the dataset.
         at: Chicago time of the decision.
+        since: day (UTC) since which inputs have changed, so that only rows that can see it are wanted; all rows where
+            it is None.
 
     Returns:
         One row per session of the instruments, by instrument and date. Suspect sessions are kept and flagged.
@@ -42,8 +46,11 @@ def build_matrix(
     Raises:
         RegimeError: a session lies outside every regime.
     """
-    instruments = inputs_of(sessions, series or {}, at, symbols)
-    rows = [instrument_rows(inputs, schema, now) for inputs in instruments]
+    rows: list[pl.DataFrame] = []
+    for inputs in inputs_of(sessions, series or {}, at, symbols):
+        first = first_session(inputs.decisions, since) if since else None
+        if since is None or first is not None:
+            rows.append(instrument_rows(inputs, schema, now, since=first))
     return pl.concat(rows) if rows else pl.DataFrame(schema=dict(schema))
 
 

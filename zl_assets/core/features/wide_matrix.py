@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, time
+from datetime import date, datetime, time
 
 import polars as pl
 
+from zl_assets.core.features.changes import first_session
 from zl_assets.core.features.full_surface import SURFACE_SYMBOLS, build_full
 from zl_assets.core.features.matrix import inputs_of
 from zl_assets.core.instruments import FORECAST_SYMBOL
@@ -21,7 +22,12 @@ _FROM_STRUCTS = {
 
 
 def build_wide_matrix(
-    matrix: pl.DataFrame, sessions: pl.DataFrame, schema: Mapping[str, pl.DataType], now: datetime, at: time
+    matrix: pl.DataFrame,
+    sessions: pl.DataFrame,
+    schema: Mapping[str, pl.DataType],
+    now: datetime,
+    at: time,
+    since: date | None = None,
 ) -> pl.DataFrame:
     """Rows of features.daily_ml_matrix_full.
 
@@ -31,11 +37,18 @@ def build_wide_matrix(
         schema: the table's Polars schema. A column of a market that has no session is null.
         now: ingestion timestamp (UTC).
         at: Chicago time of the decision.
+        since: day (UTC) since which inputs have changed, so that only rows that can see it are wanted; all rows where
+            it is None.
 
     Returns:
         One row per session, ascending.
     """
-    flat = matrix.sort("data_date").with_columns(**_FROM_STRUCTS, ingestion_ts=pl.lit(now))
+    [inputs] = inputs_of(sessions, {}, at, [FORECAST_SYMBOL])
+    first = first_session(inputs.decisions, since) if since else None
+    if since and first is None:
+        return pl.DataFrame(schema=dict(schema))
+    wanted = matrix if first is None else matrix.filter(pl.col("session_number") >= first)
+    flat = wanted.sort("data_date").with_columns(**_FROM_STRUCTS, ingestion_ts=pl.lit(now))
     nested = {name: dtype for name, dtype in flat.schema.items() if isinstance(dtype, pl.Struct)}
     fields = [
         pl.col(struct).struct.field(field).alias(f"{struct}_{field}")
@@ -43,9 +56,8 @@ def build_wide_matrix(
         for field in dtype.to_schema()
         if f"{struct}_{field}" in schema
     ]
-    [inputs] = inputs_of(sessions, {}, at, [FORECAST_SYMBOL])
     traded = set(inputs.sessions["symbol"].unique())
-    built = build_full(inputs, [s for s in SURFACE_SYMBOLS if s in traded])
+    built = build_full(inputs, [s for s in SURFACE_SYMBOLS if s in traded], first)
     frame = (
         flat.with_columns(fields)
         .drop(nested.keys())
