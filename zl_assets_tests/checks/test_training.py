@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import polars as pl
 import pytest
 
@@ -38,10 +39,11 @@ SUSPECT = 100
 
 
 def made_sessions() -> pl.DataFrame:
-    """Sessions from July 2022 to April 2023, each at its own price, one of them thin."""
+    """Sessions from July 2022 to April 2023, each at its own price that nothing foretells, one of them thin."""
     days = calm_days(date(2022, 7, 1), 200)
-    for n, row in enumerate(days):
-        row |= dict.fromkeys(("open", "high", "low", "close"), 40 + n**1.5 / 50)
+    moves = np.random.default_rng(3).normal(0, 0.01, len(days))
+    for row, price in zip(days, 40 * np.exp(np.cumsum(moves)), strict=True):
+        row |= dict.fromkeys(("open", "high", "low", "close"), float(price))
     days[SUSPECT]["volume"] = 3
     bars = accepted(days)
     return build_sessions(bars.clear(), bars.with_columns(built_from=pl.lit("1d"))).sessions
