@@ -37,14 +37,16 @@ class TestEveryJob:
         proxied.create_view(f"CREATE OR REPLACE VIEW training.v AS SELECT * FROM {CALENDAR} WHERE weight_v0 = 1")
         proxied.replace(CALENDAR, "SELECT * FROM training.v")
         proxied.delete(CALENDAR, "weight_v0 = @w", {"w": 1})
-        proxied.tables()
+        listed = len(proxied.tables())
+        # Rows of all tables are asked for twenty tables at a time.
+        self.listings = -(-listed // 20)
 
     def test_is_estimated_first_and_limited(self, proxy: Proxy) -> None:
         started = [r for r in proxy.requests if r.sql]
         estimates = [r.sql for r in started if r.job.get("dryRun")]
         runs = [r for r in started if not r.job.get("dryRun")]
         assert estimates == [r.sql for r in runs]
-        assert len(runs) == 7
+        assert len(runs) == 6 + self.listings
         assert {r.job["query"]["maximumBytesBilled"] for r in runs} == {str(2**30)}
 
     def test_is_labelled_with_what_it_is_about(self, proxy: Proxy) -> None:
