@@ -29,7 +29,7 @@ from zl_assets.checks import monitoring as evidence_checks
 from zl_assets.checks import predictions as prediction_checks
 from zl_assets.checks import raw_intelligence as series_checks
 from zl_assets.checks import regimes as regime_checks
-from zl_assets.checks import signal_rules as rule_checks
+from zl_assets.checks import surfaces as surface_checks
 from zl_assets.checks import training as training_checks
 from zl_assets.settings import Settings
 from zl_assets.sources.bar_source import BarSource
@@ -57,7 +57,7 @@ CHECKS = [
     regime_checks,
     feature_checks,
     full_checks,
-    rule_checks,
+    surface_checks,
     training_checks,
     model_checks,
     prediction_checks,

@@ -78,6 +78,8 @@ UPSTREAM = {
     "predictions/zl_forecasts": {"models/trees/lightgbm"},
     "predictions/vw_zl_latest": {"predictions/zl_forecasts"},
 }
+OF_A_VIEW = {"target_recomputed", "split_right", "no_null_target", "no_target_twin", "no_join"}
+NOTHING_INVENTED = {"not_constant", "not_mostly_null", "not_duplicated", "not_held"}
 BLOCKING = {
     **{f"raw_intelligence/{table}": {"lineage_complete", "unique", "known_in_time"} for table in SERIES},
     "market_data/databento_futures_ohlcv_1d": {"unique", "lineage_complete", "prices_consistent", "one_world"},
@@ -99,12 +101,13 @@ BLOCKING = {
         "volatility_in_range",
         "unique",
         "no_sunday",
+        "no_look_ahead",
         *(f"signal_rule_{number:02d}" for number in range(1, 13)),
     },
-    "features/daily_ml_matrix_full": {"wide_enough", "finite"},
-    "training/zl_training_full_allhistory": {"equals_view", "split_right", "no_null_target"},
-    "training/vw_zl_flat": {"enough_targets", "target_recomputed", "split_right", "no_null_target", "no_join"},
-    "training/vw_mes_flat": {"target_recomputed", "split_right", "no_null_target", "no_join"},
+    "features/daily_ml_matrix_full": {"wide_enough", "finite", "no_look_ahead"},
+    "training/zl_training_full_allhistory": {"equals_view", "split_right", "no_null_target", "no_target_twin"},
+    "training/vw_zl_flat": {"enough_targets", *OF_A_VIEW},
+    "training/vw_mes_flat": OF_A_VIEW,
     "training/zl_training_prod_allhistory": {"equals_view"},
     "models/trees/lightgbm": {"trained", "folds_stable", "importance_sensible", "not_too_good"},
     "predictions/zl_forecasts": {"unique", "quantiles_ordered"},
@@ -113,6 +116,8 @@ BLOCKING = {
 NOT_BLOCKING = {
     "raw_intelligence/quarantine": {"nothing_rejected"},
     "archive/shims": {"within_grace"},
+    "features/daily_ml_matrix": NOTHING_INVENTED,
+    "features/daily_ml_matrix_full": NOTHING_INVENTED,
     "monitoring/family_impact": {"every_family_judged", "none_to_investigate"},
     **{f"raw_intelligence/{table}": {"fresh", "no_gap"} for table in SERIES},
 }
