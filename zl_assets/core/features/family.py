@@ -17,7 +17,7 @@ import polars as pl
 
 from zl_assets.core.instruments import FORECAST_SYMBOL
 
-BLOCK_SESSIONS = 512
+BLOCK_SESSIONS = 1024
 """Sessions of a block; the first one begins at session number 0."""
 
 HEAD_START = timedelta(days=45)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, time
 
 import polars as pl
@@ -107,9 +108,14 @@ def instrument_rows(
         pl.col("regime_name").alias("name"),
         pl.col("regime_weight").alias("weight"),
     )
-    for family in families:
-        if family.available(inputs):
-            built = build_family(family, inputs, since)
+    available = [family for family in families if family.available(inputs)]
+
+    def of_family(family: Family) -> pl.DataFrame:
+        return build_family(family, inputs, since)
+
+    # Families are many small queries and know nothing of each other: threads keep every core busy.
+    with ThreadPoolExecutor() as threads:
+        for family, built in zip(available, threads.map(of_family, available), strict=True):
             assert built.select("symbol", "data_date").equals(keys), family.name
             frame = pl.concat([frame, built.drop("symbol", "data_date")], how="horizontal")
     frame = frame.with_columns(
