@@ -155,6 +155,10 @@ class Family:
     forward_dated: tuple[str, ...] = ()
     universal: bool = False
 
+    def columns(self) -> set[str]:
+        """Columns of what it builds; a STRUCT is one."""
+        return {feature.name.split(".")[0] for feature in self.features}
+
     def may_stand(self, column: str) -> timedelta:
         """How long one value of a column may stand before it counts as carried forward too far."""
         named = [beginning for beginning in self.stands if column.startswith(beginning)]

@@ -85,7 +85,7 @@ def instrument_rows(
         inputs: see `inputs_of`.
         schema: the table's Polars schema. A column that no available family computes is null in its type.
         now: ingestion timestamp (UTC).
-        families: what to compute.
+        families: what to compute; one without a column in the table is left out.
         since: first session number wanted; all sessions where it is None.
 
     Returns:
@@ -108,14 +108,14 @@ def instrument_rows(
         pl.col("regime_name").alias("name"),
         pl.col("regime_weight").alias("weight"),
     )
-    available = [family for family in families if family.available(inputs)]
+    wanted = [f for f in families if f.available(inputs) and not schema.keys().isdisjoint(f.columns())]
 
     def of_family(family: Family) -> pl.DataFrame:
         return build_family(family, inputs, since)
 
     # Families are many small queries and know nothing of each other: threads keep every core busy.
     with ThreadPoolExecutor() as threads:
-        for family, built in zip(available, threads.map(of_family, available), strict=True):
+        for family, built in zip(wanted, threads.map(of_family, wanted), strict=True):
             assert built.select("symbol", "data_date").equals(keys), family.name
             frame = pl.concat([frame, built.drop("symbol", "data_date")], how="horizontal")
     frame = frame.with_columns(
