@@ -20,6 +20,14 @@ from zl_assets_tests.warehouse.fault_proxy import Proxy, between
 PROJECT = Path(__file__).resolve().parents[1]
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest deselects by marker
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what is so on BigQuery alone."""
+    for item in items:
+        if item.get_closest_marker("slow_on_bigquery") and item.get_closest_marker("bigquery"):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Directory of the licensed vendor files, read in place; skips where it is missing."""

@@ -38,6 +38,7 @@ def run(home: Path, *arguments: object, **variables: str) -> Ended:
 # Again and again
 
 
+@pytest.mark.slow_on_bigquery
 def test_the_same_bars_again_change_nothing_but_who_made_the_forecasts(vendor_place: Place) -> None:
     before = vendor_place.stored()
     forecast = f"SELECT * EXCEPT (run_id, created_at) FROM {FORECASTS} ORDER BY as_of_date, model, model_version"
@@ -162,6 +163,7 @@ def test_two_runs_at_once_in_one_home_end_in_one_clear_message(tmp_path: Path) -
 # Two worlds
 
 
+@pytest.mark.slow_on_bigquery
 def test_simulated_bars_never_get_into_a_home_with_real_ones(vendor_place: Place, simulated_zl: Path) -> None:
     before = vendor_place.stored()
     ended = vendor_place.zl("run", "--horizon", "1w", "--data", simulated_zl)
@@ -180,6 +182,7 @@ def test_a_delivery_of_both_worlds_is_refused(tmp_path: Path, simulated_zl: Path
     assert not rows(tmp_path / "home", f"SELECT 1 FROM {BARS}")
 
 
+@pytest.mark.slow_on_bigquery
 def test_vendor_bars_replace_a_simulated_market(
     new_place: Callable[[], Place], simulated_home: Path, tmp_path: Path, zl_rows: list[Row]
 ) -> None:

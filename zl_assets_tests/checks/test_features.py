@@ -127,6 +127,7 @@ def zl(real_data) -> RealZl:
 
 
 @pytest.mark.realdata
+@pytest.mark.slow_on_bigquery
 @pytest.mark.parametrize("bars", ["from_daily", "from_hourly"])
 def test_the_real_matrix_passes(zl: RealZl, bars: str, warehouse: Warehouse) -> None:
     matrix = build_matrix(getattr(zl, bars).sessions, MATRIX_SCHEMA, NOW)

@@ -288,6 +288,7 @@ class TestShells:
         assert [r.check_name for r in shown(store, "1w") if not r.passed] == ["equals_view"]
 
     @pytest.mark.realdata
+    @pytest.mark.slow_on_bigquery
     def test_the_real_history_passes(self, real_data: Path, new_place: Callable[[], Place], engine: str) -> None:
         # One horizon is enough on the local server, which takes seconds for each; the views are compared on all.
         horizons = list(HORIZONS) if engine == "duckdb" else ["1m"]

@@ -47,7 +47,9 @@ def only_zl(source: Path, target: Path) -> Path:
     return target
 
 
-@pytest.fixture(scope="module", params=["simulated", pytest.param("real", marks=pytest.mark.realdata)])
+@pytest.fixture(
+    scope="module", params=["simulated", pytest.param("real", marks=[pytest.mark.realdata, pytest.mark.slow])]
+)
 def both(
     request: pytest.FixtureRequest, bigquery_address: str, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Settings, Settings]:

@@ -109,6 +109,7 @@ def real_warehouse(sessions: pl.DataFrame, new_place: Callable[[], Place]) -> Wa
 
 
 @pytest.mark.realdata
+@pytest.mark.slow_on_bigquery
 class TestRealHistory:
     @pytest.mark.parametrize("horizon", HORIZONS)
     def test_every_column_is_that_of_the_oracle(

@@ -90,6 +90,7 @@ def stamps(warehouse: Warehouse) -> dict[date, datetime]:
 
 
 @pytest.mark.realdata
+@pytest.mark.slow_on_bigquery
 def test_a_slice_of_2015_first_and_the_full_history_after_it(warehouse: Warehouse, zl: RealZl) -> None:
     in_2015 = zl.daily.filter(pl.col("ts_event").dt.year() == 2015).head(100)
     first = stamped(sessions_of_bars(in_2015))
@@ -103,6 +104,7 @@ def test_a_slice_of_2015_first_and_the_full_history_after_it(warehouse: Warehous
 
 
 @pytest.mark.realdata
+@pytest.mark.slow_on_bigquery
 def test_a_second_run_changes_nothing_and_a_changed_value_rewrites_no_earlier_row(
     warehouse: Warehouse, zl: RealZl
 ) -> None:
@@ -126,6 +128,7 @@ def test_a_second_run_changes_nothing_and_a_changed_value_rewrites_no_earlier_ro
 
 
 @pytest.mark.realdata
+@pytest.mark.slow_on_bigquery
 def test_a_new_session_adds_one_row_and_leaves_the_others(warehouse: Warehouse, zl: RealZl) -> None:
     sessions = zl.from_daily.sessions
     warehouse.merge(MATRIX, stamped(sessions.head(3_833)))
@@ -133,6 +136,7 @@ def test_a_new_session_adds_one_row_and_leaves_the_others(warehouse: Warehouse, 
 
 
 @pytest.mark.realdata
+@pytest.mark.slow_on_bigquery
 def test_the_first_complete_row_is_the_63rd_session(zl: RealZl) -> None:
     rows = stamped(zl.from_daily.sessions)
     assert rows.drop_nulls(list(FLAT_FEATURES)).height == 3_834 - 62
