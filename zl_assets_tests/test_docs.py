@@ -8,6 +8,8 @@ import typer.main
 from pydantic import AliasChoices
 
 from zl_assets.cli import app
+from zl_assets.core.features.full_surface import stored_columns
+from zl_assets.core.features.registry import FAMILIES
 from zl_assets.settings import Settings
 from zl_assets.warehouse.contracts import contracts
 from zl_assets.warehouse.surfaces import listed_features
@@ -48,6 +50,10 @@ def test_every_dataset_of_a_table_is_described() -> None:
 def test_the_size_of_the_production_surface_is_told_as_it_is() -> None:
     families = {line.family for line in listed_features()}
     assert f"{len(listed_features())} features of {len(families)} families" in README
+    unlisted = ", ".join(family.name for family in FAMILIES if family.name not in families)
+    assert f"({unlisted}) are there and not listed" in README
+    beside = len(stored_columns({line.feature for line in listed_features()}))
+    assert f"{beside:,} columns beside the production ones" in README
 
 
 def test_no_placeholder_is_left() -> None:
