@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SHOWN_OFFENDERS = 10
 """Offending rows in a check's metadata."""
 SAID_OFFENDERS = 3
-"""Offending rows in its sentence."""
+"""Offending rows in the sentence of a warning; what stops a run is told in full."""
 WHAT_TO_DO = "what_to_do"
 """Metadata of a check that failed and has advice."""
 
@@ -104,7 +104,8 @@ def _sentence(check: Check, verdict: Verdict) -> str:
     if verdict.passed:
         return check.description
     found = ", ".join(f"{name} = {value}" for name, value in verdict.numbers.items())
-    offenders = [] if verdict.offenders is None else verdict.offenders.head(SAID_OFFENDERS).iter_rows()
+    said = SHOWN_OFFENDERS if _severity(check, verdict) == dg.AssetCheckSeverity.ERROR else SAID_OFFENDERS
+    offenders = [] if verdict.offenders is None else verdict.offenders.head(said).iter_rows()
     rows = ", ".join(" ".join(str(value) for value in row) for row in offenders)
     return f"does not hold: {check.description} ({found}{'; first: ' if rows else ''}{rows})"
 

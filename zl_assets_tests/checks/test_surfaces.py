@@ -108,6 +108,7 @@ class TestNothingInvented:
                 "constant": [4.5] * 100,
                 "twin": [2 * value - 1 for value in moving],
                 "hole": [value if n < 40 else None for n, value in enumerate(moving)],
+                "absent": pl.Series([None] * 100, dtype=pl.Float64),
                 "filled": [value**2 if n < 70 else moving[70] ** 2 for n, value in enumerate(moving)],
             }
         )
