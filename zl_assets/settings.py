@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from zl_assets.core.exchange_calendar import DECISION_TIME
+from zl_assets.core.exchange_calendar import DECISION_TIME, SETTLEMENT
 
 OpenSource = Literal["cftc", "noaa", "open_meteo", "federal_register", "yahoo"]
 """Vendors of raw series that ask for no key: asked only where the user names them, so that a run needs no network."""
@@ -57,7 +57,9 @@ class Settings(BaseSettings):
     )
     decision_time: time = Field(
         default=DECISION_TIME,
-        description="Chicago time of a session's forecast: what becomes public later that day is not in it",
+        ge=SETTLEMENT,
+        description="Chicago time of a session's forecast, 13:20 or later; a session that closed later is decided at "
+        "its close. What becomes public later that day is not in it",
     )
     databento_api_key: SecretStr | None = Field(
         default=None,

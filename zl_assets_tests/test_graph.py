@@ -119,7 +119,7 @@ NOT_BLOCKING = {
     "features/daily_ml_matrix": NOTHING_INVENTED,
     "features/daily_ml_matrix_full": NOTHING_INVENTED,
     "monitoring/family_impact": {"every_family_judged", "none_to_investigate"},
-    **{f"raw_intelligence/{table}": {"fresh", "no_gap"} for table in SERIES},
+    **{f"raw_intelligence/{table}": {"fresh", "no_gap", "nothing_rejected"} for table in SERIES},
 }
 
 

@@ -128,7 +128,7 @@ def _chosen(families: Mapping[str, Sequence[str]], request: GateRequest) -> Mapp
         return families
     if request.family not in families:
         raise InputError(
-            f"no such feature family at {request.horizon.code}",
+            f"the surface of {request.horizon.code} has no column of such a feature family",
             where=request.family,
             action=f"choose one of {', '.join(families)}",
         )

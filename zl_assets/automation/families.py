@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from zl_assets.core.features.family import Family
 
 NOT_MEASURED = "not measured: zl gate"
+NOT_LISTED = "on no surface: sql/surfaces/prod.csv lists none of its columns"
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class FamilyState:
         newest: latest session with a value.
         age_days: days from the oldest of its inputs' newest observations to the newest session; None for bars alone.
         state: available, or which of its tables hold no row.
-        verdict: what `zl gate` found last, over the horizons.
+        verdict: what `zl gate` found last, over the horizons; a family that is on no surface is not judged.
     """
 
     family: str
@@ -66,7 +67,9 @@ def collect_families(warehouse: Warehouse) -> list[FamilyState]:
     rows, evidence = read.pop(MATRIX), summary(read.pop(IMPACT))
     verdicts = dict(evidence.select("family", "verdict").iter_rows())
     newest = {table: frame["newest"].item() for table, frame in read.items()}
-    return [_state(family, rows, newest, verdicts.get(family.name, NOT_MEASURED)) for family in FAMILIES]
+    listed = {line.family for line in listed_features()}
+    unjudged = {family.name: NOT_MEASURED if family.name in listed else NOT_LISTED for family in FAMILIES}
+    return [_state(family, rows, newest, verdicts.get(family.name, unjudged[family.name])) for family in FAMILIES]
 
 
 def _state(family: Family, rows: pl.DataFrame, newest: dict[str, date | None], verdict: str) -> FamilyState:
@@ -88,7 +91,7 @@ def _state(family: Family, rows: pl.DataFrame, newest: dict[str, date | None], v
         coverage=round(float(there.mean()), 3) if there.size else 0.0,
         since=with_value[0] if with_value else None,
         newest=with_value[-1] if with_value else None,
-        age_days=(days[-1] - min(observed)).days if days and observed and not missing else None,
+        age_days=max(0, (days[-1] - min(observed)).days) if days and observed and not missing else None,
         state=f"no row in {', '.join(missing)}" if missing else "available",
         verdict=verdict,
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from zl_assets.assets.market_data import BARS_1D
+from zl_assets.assets.market_data import BARS_1D, QUARANTINE
 from zl_assets.assets.raw_intelligence import SERIES_TABLES
 from zl_assets.checks.common import Check, Verdict, evaluated, no_offender, specs
 from zl_assets.checks.market_data import evaluate_lineage, evaluate_unique
@@ -127,15 +127,24 @@ _FILL_A_GAP = "the source has a hole there; it stays one until somebody delivers
 
 
 def checks_of(table: str) -> tuple[Check, ...]:
-    """Checks of one table, by its name without the dataset; they share its rows and the day of the newest bar."""
+    """Checks of one table, by its name without the dataset.
+
+    They share its rows, the day of the newest bar, and the rows of it that are in quarantine.
+    """
     keys = list(contract(f"raw_intelligence.{table}").keys)
     return (
-        Check("lineage_complete", "Lineage columns are filled in every row", lambda rows, _: evaluate_lineage(rows)),
-        Check("unique", "One row per series, day and moment", lambda rows, _: evaluate_unique(rows, keys)),
+        Check(
+            "lineage_complete",
+            "Lineage columns are filled in every row",
+            lambda rows, _day, _rejected: evaluate_lineage(rows),
+        ),
+        Check(
+            "unique", "One row per series, day and moment", lambda rows, _day, _rejected: evaluate_unique(rows, keys)
+        ),
         Check(
             "known_in_time",
             "No value is public before the day it is about, or stored before it is public",
-            lambda rows, _: evaluate_known_in_time(rows, table),
+            lambda rows, _day, _rejected: evaluate_known_in_time(rows, table),
             action=_MEND_A_SOURCE,
         ),
         Check(
@@ -148,17 +157,28 @@ def checks_of(table: str) -> tuple[Check, ...]:
         Check(
             "no_gap",
             "No gap in a series is longer than its rhythm allows",
-            lambda rows, _: evaluate_no_gap(rows, table),
+            lambda rows, _day, _rejected: evaluate_no_gap(rows, table),
             blocking=False,
             action=_FILL_A_GAP,
+        ),
+        Check(
+            "nothing_rejected",
+            "No row of the series is in quarantine",
+            lambda _rows, _day, rejected: no_offender(rejected),
+            blocking=False,
+            action="raw_intelligence.quarantine has each with its reason and its original; it is a hole in the series",
         ),
     )
 
 
-def _fresh_at(table: str, rows: "pl.DataFrame", as_of: date | None) -> Verdict:
+def _fresh_at(table: str, rows: "pl.DataFrame", as_of: date | None, _rejected: "pl.DataFrame") -> Verdict:
     return Verdict(passed=True) if as_of is None else evaluate_fresh(rows, table, as_of)
 
 
+_REJECTED = f"""
+SELECT reason, symbol, observed_date, source_file FROM {QUARANTINE}
+WHERE stage = 'series' ORDER BY observed_date DESC, quarantine_id
+"""
 SERIES_CHECKS = {table: checks_of(table.split(".")[1]) for table in SERIES_TABLES}
 
 
@@ -168,7 +188,9 @@ def raw_series_checks(warehouse: dg.ResourceParam[Warehouse]):
     lineage = ("ingest_timestamp", "provenance_uuid")
     columns = {t: ", ".join((*contract(t).keys, *lineage)) for t in SERIES_TABLES}
     newest = f"SELECT MAX(bar_date) AS day FROM {BARS_1D}"
-    read = warehouse.read_all({**{t: f"SELECT {c} FROM {t}" for t, c in columns.items()}, BARS_1D: newest})
-    as_of = read[BARS_1D]["day"].item()
+    stored = {t: f"SELECT {c} FROM {t}" for t, c in columns.items()}
+    read = warehouse.read_all({**stored, BARS_1D: newest, QUARANTINE: _REJECTED})
+    as_of, rejected = read[BARS_1D]["day"].item(), read[QUARANTINE]
     for table, checks in SERIES_CHECKS.items():
-        yield from evaluated(table, checks, read[table], as_of)
+        of_it = rejected.filter(rejected["source_file"].str.ends_with(f": {table.split('.')[1]}"))
+        yield from evaluated(table, checks, read[table], as_of, of_it)

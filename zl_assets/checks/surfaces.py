@@ -26,16 +26,13 @@ if TYPE_CHECKING:
     from zl_assets.core.features.family import Inputs
     from zl_assets.core.features.lookahead import BuildSince
 
-MOMENTS = 3
-"""Random sessions at which the future is taken away; others each time a session is added."""
-
 COMPARED_SESSIONS = 63
 """Sessions up to each moment that are computed again; a leak shows nearest to the moment."""
 
 
-def evaluate_no_look_ahead(found: "pl.DataFrame", moments: int) -> Verdict:
+def evaluate_no_look_ahead(found: "pl.DataFrame") -> Verdict:
     """No stored value changes where it is computed again without what came later."""
-    return no_offender(found, moments=moments, sessions_compared=COMPARED_SESSIONS)
+    return no_offender(found, sessions_compared_at_each_moment=COMPARED_SESSIONS)
 
 
 def evaluate_not_constant(rows: "pl.DataFrame", columns: "Sequence[str]") -> Verdict:
@@ -71,7 +68,7 @@ def evaluate_not_held(rows: "pl.DataFrame", limits: "Mapping[str, int]") -> Verd
 
 NO_LOOK_AHEAD = Check(
     "no_look_ahead",
-    "No value changes where it is computed again on what was known at the time, at random sessions",
+    "No value changes where it is computed again on what was known at the time, at a random session of each weekday",
     evaluate_no_look_ahead,
     action="the family that computes the column reads the future: mend it, and build again",
 )
@@ -102,7 +99,7 @@ REPORTED = (
         "No value stands for longer than its series may",
         lambda rows, _columns, limits: evaluate_not_held(rows, limits),
         blocking=False,
-        action="look at the series in raw_intelligence: somebody may have filled its holes",
+        action="look at its series or its bars: holes may have been filled, or the market hardly traded",
     ),
 )
 """Each over the rows, the names of the columns, and how many sessions a value of a column may stand."""
@@ -110,11 +107,11 @@ REPORTED = (
 
 def look_ahead(stored: "pl.DataFrame", build: "BuildSince", inputs: "Inputs") -> "pl.DataFrame":
     """Columns of one instrument that use the future, at moments that differ with its newest session."""
-    from zl_assets.core.features.lookahead import differs_from_stored, random_moments
+    from zl_assets.core.features.lookahead import differs_from_stored, moments_of_a_week
     from zl_assets.core.features.registry import forward_dated
 
     newest: date = inputs.decisions["data_date"][-1]
-    moments = random_moments(inputs, MOMENTS, seed=newest.toordinal())
+    moments = moments_of_a_week(inputs, seed=newest.toordinal())
     return differs_from_stored(stored, build, inputs, moments, COMPARED_SESSIONS, forward_dated=forward_dated())
 
 
@@ -164,7 +161,7 @@ def production_surface_checks(warehouse: dg.ResourceParam[Warehouse], settings: 
     matrix = warehouse.read(f"SELECT * FROM {MATRIX} ORDER BY symbol, data_date")
     sessions, series = sessions_and_series(warehouse)
     found = matrix_look_ahead(matrix, sessions, series, settings)
-    yield from evaluated(MATRIX, (NO_LOOK_AHEAD,), found, MOMENTS)
+    yield from evaluated(MATRIX, (NO_LOOK_AHEAD,), found)
 
     own = matrix.filter(pl.col("symbol") == FORECAST_SYMBOL)
     columns = [f.feature for f in listed_features()]
@@ -183,7 +180,7 @@ def full_surface_checks(warehouse: dg.ResourceParam[Warehouse], settings: dg.Res
     queries = {FULL_MATRIX: f"SELECT * FROM {FULL_MATRIX} ORDER BY data_date", SESSIONS: f"SELECT * FROM {SESSIONS}"}
     read = warehouse.read_all(queries)
     matrix, sessions = read[FULL_MATRIX], read[SESSIONS]
-    yield from evaluated(FULL_MATRIX, (NO_LOOK_AHEAD,), full_look_ahead(matrix, sessions, settings), MOMENTS)
+    yield from evaluated(FULL_MATRIX, (NO_LOOK_AHEAD,), full_look_ahead(matrix, sessions, settings))
 
     keys = ("session_number", "is_suspect", "sample_weight", "close")
     columns = [c for c in feature_columns(matrix) if c not in keys]

@@ -5,7 +5,7 @@ from datetime import date
 import polars as pl
 import pytest
 
-from zl_assets.automation.families import NOT_MEASURED, collect_families
+from zl_assets.automation.families import NOT_LISTED, NOT_MEASURED, collect_families
 from zl_assets.core.features.registry import FAMILIES
 from zl_assets_tests.stores import Place
 from zl_assets_tests.warehouse.rows import rows_of
@@ -37,7 +37,8 @@ def test_each_family_says_what_is_there_and_what_is_missing(filled: Place) -> No
     assert (states["volatility"].since, states["volatility"].newest) == (date(2024, 1, 7), date(2024, 1, 10))
     assert states["volatility"].coverage == pytest.approx(4 / 10 / states["volatility"].listed, abs=0.001)
     assert states["base"].age_days is None
-    assert {s.verdict for s in states.values()} == {NOT_MEASURED}
+    assert {s.verdict for s in states.values() if s.listed} == {NOT_MEASURED}
+    assert {s.verdict for s in states.values() if not s.listed} == {NOT_LISTED}
 
 
 def test_the_verdict_is_that_of_the_newest_evidence(filled: Place) -> None:

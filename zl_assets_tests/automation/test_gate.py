@@ -76,7 +76,10 @@ def test_what_cannot_be_judged_is_refused(embedded: DuckDBWarehouse) -> None:
     def asked(gated: GatedFamilies, horizon: str = "1w", family: str | None = None) -> None:
         judge(embedded, gated, GateRequest(HORIZONS[horizon], "run", family), lambda _: None)
 
-    with pytest.raises(InputError, match=r"no such feature family at 1w \[weather\] -> choose one of momentum, rsi"):
+    with pytest.raises(
+        InputError,
+        match=r"the surface of 1w has no column of such a feature family \[weather\] -> choose one of momentum, rsi",
+    ):
         asked(GATED, family="weather")
     with pytest.raises(InputError, match="allhistory_1m holds no row to learn from -> run `zl run --horizon 1m`"):
         asked(GATED, "1m")
@@ -93,7 +96,7 @@ def test_a_horizon_without_the_family_is_left_out_and_said(tmp_path) -> None:
     rows = gate_families(place.settings, gated, ["1w", "1m"], told.append, family="momentum", quick=True)
     assert set(rows["horizon"]) == {"1w"}
     assert "horizon 1m: its surface has no column of momentum" in told
-    with pytest.raises(InputError, match="no such feature family at 1m"):
+    with pytest.raises(InputError, match="the surface of 1m has no column of such a feature family"):
         gate_families(place.settings, gated, ["1m"], told.append, family="momentum", quick=True)
 
 

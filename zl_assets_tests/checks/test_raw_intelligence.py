@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import polars as pl
 import pytest
 
-from zl_assets.assets.market_data import BARS_1D
+from zl_assets.assets.market_data import BARS_1D, QUARANTINE
 from zl_assets.checks.raw_intelligence import (
     SERIES_CHECKS,
     checks_of,
@@ -37,26 +37,26 @@ def fx(days: list[int], pair: str = "USDBRL") -> pl.DataFrame:
     )
 
 
-@pytest.mark.parametrize("name", ["lineage_complete", "unique", "known_in_time", "fresh", "no_gap"])
+@pytest.mark.parametrize("name", ["lineage_complete", "unique", "known_in_time", "fresh", "no_gap", "nothing_rejected"])
 def test_each_check_passes_on_sound_rows_and_on_none(name: str) -> None:
     [check] = [c for c in checks_of("fx_daily") if c.name == name]
     rows = fx(list(range(30)))
-    assert check.evaluate(rows, DAY + timedelta(days=35)).passed
-    assert check.evaluate(rows.clear(), None).passed
-    assert check.blocking == (name not in ("fresh", "no_gap"))
+    assert check.evaluate(rows, DAY + timedelta(days=35), pl.DataFrame()).passed
+    assert check.evaluate(rows.clear(), None, pl.DataFrame()).passed
+    assert check.blocking == (name not in ("fresh", "no_gap", "nothing_rejected"))
 
 
 def test_a_row_without_provenance_fails() -> None:
     [check] = [c for c in checks_of("fx_daily") if c.name == "lineage_complete"]
     rows = fx([1, 2]).with_columns(provenance_uuid=pl.lit(None, pl.String))
-    assert not check.evaluate(rows, None).passed
+    assert not check.evaluate(rows, None, pl.DataFrame()).passed
 
 
 def test_two_rows_of_one_moment_fail_and_a_revision_does_not() -> None:
     [check] = [c for c in checks_of("fx_daily") if c.name == "unique"]
     revised = fx([1]).with_columns(pl.col("available_at") + timedelta(days=3))
-    assert check.evaluate(pl.concat([fx([1]), revised]), None).passed
-    assert check.evaluate(pl.concat([fx([1]), fx([1])]), None).numbers["offending_rows"] == 1
+    assert check.evaluate(pl.concat([fx([1]), revised]), None, pl.DataFrame()).passed
+    assert check.evaluate(pl.concat([fx([1]), fx([1])]), None, pl.DataFrame()).numbers["offending_rows"] == 1
 
 
 def test_a_value_public_before_its_day_fails() -> None:
@@ -124,7 +124,19 @@ def test_the_checks_run_on_stored_rows(warehouse: Warehouse) -> None:
     warehouse.merge(BARS_1D, rows_of(BARS_1D, 3))
     warehouse.merge("raw_intelligence.fx_daily", rows_of("raw_intelligence.fx_daily", 3))
     found = list(raw_series_checks(warehouse))  # pyright: ignore[reportCallIssue, reportArgumentType]
-    assert len(found) == 5 * len(SERIES_CHECKS)
+    assert len(found) == 6 * len(SERIES_CHECKS)
     named = {(f.asset_key.to_user_string(), f.check_name): f.passed for f in found}
     assert named["raw_intelligence/biofuel", "unique"]
+    assert named["raw_intelligence/fx_daily", "nothing_rejected"]
     assert named["raw_intelligence/fx_daily", "unique"]
+
+
+def test_rejected_rows_of_a_series_warn_at_their_own_table(warehouse: Warehouse) -> None:
+    rejected = rows_of(QUARANTINE, 2).with_columns(
+        stage=pl.Series(["series", "vendor_bars"]), source_file=pl.lit("series_files: fx_daily")
+    )
+    warehouse.merge(QUARANTINE, rejected)
+    found = list(raw_series_checks(warehouse))  # pyright: ignore[reportCallIssue, reportArgumentType]
+    failed = [f for f in found if not f.passed]
+    assert [(f.asset_key.path[-1], f.check_name) for f in failed] == [("fx_daily", "nothing_rejected")]
+    assert "offending_rows = 1" in str(failed[0].description)

@@ -8,15 +8,16 @@ import pytest
 from zl_assets.assets.full_surface import FULL_MATRIX
 from zl_assets.checks.surfaces import (
     COMPARED_SESSIONS,
-    MOMENTS,
     NO_LOOK_AHEAD,
     REPORTED,
     full_look_ahead,
+    look_ahead,
     matrix_look_ahead,
 )
 from zl_assets.checks.training import evaluate_no_target_twin, feature_names
+from zl_assets.core.features import base
 from zl_assets.core.features.audit import held_limits
-from zl_assets.core.features.family import STANDS
+from zl_assets.core.features.family import STANDS, Inputs
 from zl_assets.core.features.full_surface import SURFACE_SYMBOLS, full_family
 from zl_assets.core.features.lookahead import lookahead_columns, random_moments
 from zl_assets.core.features.matrix import build_matrix, inputs_of, instrument_rows
@@ -32,6 +33,7 @@ from zl_assets_tests.real_bars import MATRIX_SCHEMA, NOW
 
 AT = time(13, 30)
 SETTINGS = Settings(decision_time=AT)
+RETURN_SCHEMA = {c: MATRIX_SCHEMA[c] for c in ("symbol", "data_date", "session_number", "return_1d")}
 World = tuple[pl.DataFrame, pl.DataFrame, dict[str, pl.DataFrame]]
 
 
@@ -61,9 +63,27 @@ class TestNoLookAhead:
         leaking = matrix.with_columns(ahead("rsi_14_adjusted"), ahead("vix_change_5"), pivots)
         found = matrix_look_ahead(leaking, sessions, series, SETTINGS)
         assert set(found["feature"]) == {"rsi_14_adjusted", "vix_change_5", "pivots.P"}
-        verdict = NO_LOOK_AHEAD.evaluate(found, MOMENTS)
+        verdict = NO_LOOK_AHEAD.evaluate(found)
         assert not verdict.passed
         assert NO_LOOK_AHEAD.blocking
+
+    @pytest.mark.parametrize("weekday", range(1, 6))
+    def test_a_leak_of_one_weekday_is_caught(self, world: World, weekday: int) -> None:
+        matrix, sessions, series = world
+        tomorrow = pl.col("return_1d").shift(-1).over("symbol")
+        on_that_day = pl.col("data_date").dt.weekday() == weekday
+        leaking = matrix.with_columns(return_1d=pl.when(on_that_day).then(tomorrow).otherwise("return_1d"))
+        inputs = inputs_of(sessions, series, AT, ["ZL"])[0]
+
+        def build(past: Inputs, since: int) -> pl.DataFrame:
+            rows = instrument_rows(past, RETURN_SCHEMA, NOW, [base.FAMILY])
+            later = rows["return_1d"].shift(-1)
+            there = pl.col("data_date").dt.weekday() == weekday
+            leak = rows.with_columns(return_1d=pl.when(there).then(later).otherwise("return_1d"))
+            return leak.filter(pl.col("session_number") >= since).drop("session_number")
+
+        stored = leaking.filter(pl.col("symbol") == "ZL").select("symbol", "data_date", "return_1d")
+        assert set(look_ahead(stored, build, inputs)["feature"]) == {"return_1d"}
 
     def test_every_column_is_the_same_without_either_future(self, world: World) -> None:
         _, sessions, series = world

@@ -45,6 +45,16 @@ def random_moments(inputs: Inputs, count: int, seed: int) -> list[date]:
     return [days[int(n)] for n in np.sort(chosen)]
 
 
+def moments_of_a_week(inputs: Inputs, seed: int) -> list[date]:
+    """A random decision of each weekday, ascending: a leak that shows on some days of the week alone has its day."""
+    days = inputs.decisions["data_date"]
+    chosen = np.random.default_rng(seed).permutation(len(days))
+    found: dict[int, date] = {}
+    for day in (days[int(n)] for n in chosen):
+        found.setdefault(day.weekday(), day)
+    return sorted(found.values())
+
+
 def without_future(inputs: Inputs, moment: date, axis: Axis, forward_dated: Collection[str] = ()) -> Inputs:
     """What there was at one decision. A series without a row by then stays as an empty one.
 
