@@ -4,8 +4,9 @@ python -m zl_assets_tests.benchmarks.feature_speed DIR|HOME
 
 DIR holds vendor files, HOME a warehouse. The indicator table runs over every market; pandas and TA-Lib take one market
 after the other. The values are compared before anything is timed: a column that differs ends the run. The verdict is
-on pandas. Families and the full surface have no counterpart and are timed alone, whole and for the last session, and
-together as a run computes them that finds one new session: with all of the history, and with about half of it.
+on pandas. Families (of a HOME those of raw series, too), the production surface and the full one have no counterpart
+and are timed alone, whole and for the last session, and together as a run computes them that finds one new session:
+with all of the history, and with about half of it.
 """
 
 from __future__ import annotations
@@ -22,24 +23,25 @@ import numpy as np
 import pandas as pd
 import polars as pl
 
+from zl_assets.assets.features import MATRIX, sessions_and_series
 from zl_assets.core.bars import DAILY, HOURLY, daily_bars, sort_out
-from zl_assets.core.features import correlations, cross_asset, crush, golden_zone, pivots, seasonality, technical
 from zl_assets.core.features.bar_windows import roll_adjusted
 from zl_assets.core.features.changes import digests, first_session
 from zl_assets.core.features.family import BLOCK_SESSIONS, Family, Inputs, build_family
 from zl_assets.core.features.full_surface import available_symbols, full_family, usable_columns
 from zl_assets.core.features.indicators import INDICATORS, with_indicators
-from zl_assets.core.point_in_time import decision_times
+from zl_assets.core.features.matrix import inputs_of, instrument_rows
+from zl_assets.core.features.registry import FAMILIES
+from zl_assets.core.instruments import FORECAST_SYMBOL
 from zl_assets.core.sessions import build_sessions
 from zl_assets.settings import Settings
 from zl_assets.sources.files import read_directory
+from zl_assets.warehouse.contracts import contract
 from zl_assets.warehouse.duckdb_engine import DuckDBWarehouse
 from zl_assets_tests.benchmarks.measuring import Spread
 from zl_assets_tests.benchmarks.pandas_indicators import mean_deviation, pandas_indicators
 from zl_assets_tests.benchmarks.talib_indicators import talib_indicators
 
-MODULES = (technical, pivots, golden_zone, seasonality, crush, cross_asset, correlations)
-FAMILIES: tuple[Family, ...] = tuple(m.FAMILY for m in MODULES)
 SETTLED_ROWS = 300
 """Rows after which TA-Lib's other beginnings of an exponential mean are forgotten."""
 TIES = ("mfi_14", "volatility_percentile_252")
@@ -58,7 +60,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="how often each runs; default 3")
     parser.add_argument("--limit", type=float, default=5.0, help="lowest ratio over pandas that passes; default 5")
     asked = parser.parse_args()
-    inputs = inputs_of(sessions_at(asked.place))
+    inputs = inputs_at(asked.place)
     symbols = available_symbols(inputs)
     sessions = inputs.sessions.filter(pl.col("symbol").is_in(list(symbols)))
     print(f"{sessions.height} sessions of {len(symbols)} markets, {pl.thread_pool_size()} threads for Polars")
@@ -71,23 +73,17 @@ def main() -> None:
     sys.exit(0 if passed else 1)
 
 
-def sessions_at(place: Path) -> pl.DataFrame:
-    """Sessions of a home's warehouse, or built from vendor files."""
+def inputs_at(place: Path) -> Inputs:
+    """Sessions and raw series of a home's warehouse, or sessions built from vendor files, as soybean oil reads them."""
     home = Settings(home=place)
     if home.warehouse_file.is_file():
-        stored = DuckDBWarehouse(home.warehouse_file, home.warehouse_lock_seconds)
-        frame = stored.read("SELECT * FROM market_data.futures_sessions_1d")
+        frame, series = sessions_and_series(DuckDBWarehouse(home.warehouse_file, home.warehouse_lock_seconds))
     else:
         bars = sort_out(read_directory(place).bars, datetime.now(UTC)).bars
         daily = daily_bars(bars).with_columns(rtype=pl.lit(DAILY, pl.Int64))
-        frame = build_sessions(bars.filter(pl.col("rtype") == HOURLY), daily).sessions
-    return frame.sort("symbol", "trade_date")
-
-
-def inputs_of(sessions: pl.DataFrame) -> Inputs:
-    """The decisions of soybean oil at the hour of the settings."""
-    own = sessions.filter(pl.col("symbol") == "ZL")
-    return Inputs(decision_times(own, Settings().decision_time), sessions)
+        frame, series = build_sessions(bars.filter(pl.col("rtype") == HOURLY), daily).sessions, {}
+    [inputs] = inputs_of(frame, series, Settings().decision_time, [FORECAST_SYMBOL])
+    return inputs
 
 
 def markets(sessions: pl.DataFrame) -> dict[str, pd.DataFrame]:
@@ -157,15 +153,17 @@ def _applied(bars: pd.DataFrame) -> pd.DataFrame:
 def family_times(inputs: Inputs, symbols: tuple[str, ...], repeats: int) -> None:
     """Families and the full surface: the whole history, and the last session alone."""
     last = int(inputs.decisions["session_number"][-1])
-    everything = (*FAMILIES, full_family(symbols))
+    everything = (*available(inputs), full_family(symbols))
     for family in everything:
         whole = timed(
             f"{family.name}, {len(family.features)} columns", repeats, lambda f=family: build_family(f, inputs)
         )
         alone = timed("  last session", repeats, lambda f=family: build_family(f, inputs, last))
         print(f"{whole.line()}\n{alone.line()}")
-    together = timed("families together", repeats, lambda: build_all(FAMILIES, inputs))
-    print(together.line())
+    schema, now = contract(MATRIX).polars_schema(), datetime.now(UTC)
+    matrix = timed("production surface, whole", repeats, lambda: instrument_rows(inputs, schema, now))
+    row = timed("  last session", repeats, lambda: instrument_rows(inputs, schema, now, since=last))
+    print(f"{matrix.line()}\n{row.line()}")
     print(f"usable columns of the full surface: {len(usable_columns(build_family(everything[-1], inputs)))}")
     print(f"highest resident memory of the process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
 
@@ -175,7 +173,7 @@ def new_session_times(inputs: Inputs, symbols: tuple[str, ...], repeats: int) ->
 
     The shorter history ends as far into a block as the longer one: what is computed depends on that.
     """
-    families = (*FAMILIES, full_family(symbols))
+    families = (*available(inputs), full_family(symbols))
     last, count = int(inputs.decisions["session_number"][-1]), inputs.decisions.height
     for left_out in (count // (2 * BLOCK_SESSIONS) * BLOCK_SESSIONS, 0):
         known = ended(inputs, last - left_out)
@@ -183,7 +181,7 @@ def new_session_times(inputs: Inputs, symbols: tuple[str, ...], repeats: int) ->
         since = first_session(known.decisions, day.replace(day=1))
         whole = timed(f"{known.decisions.height} sessions", repeats, lambda k=known: build_all(families, k))
         again = timed("  a new session", repeats, lambda k=known, s=since: build_all(families, k, s))
-        seen = timed("  digests of all sessions", repeats, lambda k=known: digests({"sessions": k.sessions}))
+        seen = timed("  digests of all inputs", repeats, lambda k=known: digests({"sessions": k.sessions, **k.series}))
         for spread in (whole, again, seen):
             print(f"{spread.line()}   {spread.median / whole.median:6.3f} x")
 
@@ -192,7 +190,13 @@ def ended(inputs: Inputs, last: int) -> Inputs:
     """The inputs up to a session."""
     decisions = inputs.decisions.filter(pl.col("session_number") <= last)
     known = pl.col("available_at") <= decisions["decision_time"][-1]
-    return Inputs(decisions, inputs.sessions.filter(known))
+    series = {name: rows.filter(known) for name, rows in inputs.series.items()}
+    return Inputs(decisions, inputs.sessions.filter(known), series)
+
+
+def available(inputs: Inputs) -> tuple[Family, ...]:
+    """The families that can be built of these inputs."""
+    return tuple(family for family in FAMILIES if family.available(inputs))
 
 
 def build_all(families: Sequence[Family], inputs: Inputs, since: int | None = None) -> list[pl.DataFrame]:
