@@ -6,9 +6,10 @@ a value is public is in `release_rules`.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 
 import polars as pl
 
@@ -23,7 +24,36 @@ at least 0.1 % so that a pegged currency may move at all). It was a spike if the
 of it. On the known spikes of the currency files this finds nine of twelve; a lower limit finds the small ones only with
 hundreds of real moves."""
 
+LEAP = "leap_from_the_value_before"
+"""Reason of a row that lies further from the observation before it than its series can move."""
+
 _BOOKKEEPING = ("ingest_timestamp", "provenance_uuid", "vintage", "available_at")
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What one series can be.
+
+    Attributes:
+        low: lowest possible value, itself possible.
+        high: highest possible value, itself possible.
+        leap: largest change against the observation before, if there is one; as much again for each further `days`
+            between the two, so that a hole does not shut the series out.
+        days: usual distance of two observations.
+        relative: whether `leap` is a share of the observation before, else it is in the unit of the series.
+    """
+
+    low: float
+    high: float
+    leap: float | None = None
+    days: int = 31
+    relative: bool = False
+
+    def reached(self, value: float, day: date, since: tuple[date, float]) -> bool:
+        """Whether the series can have come from `since` to the value."""
+        periods = max(1.0, (day - since[0]).days / self.days)
+        unit = abs(since[1]) if self.relative else 1.0
+        return self.leap is None or abs(value - since[1]) <= self.leap * periods * unit
 
 
 @dataclass(frozen=True)
@@ -35,6 +65,7 @@ class Shape:
         identity: columns that tell the series of a source apart.
         values: columns that hold what was measured; a row with none of them says nothing.
         bounds: lowest and highest possible value by column; the bounds themselves are possible.
+        limits: bounds of `value` and its largest change, by name in the first column of the identity.
         positive: columns that must lie above 0, but for the series in `below_zero`.
         below_zero: names, in the first column of the identity, whose values may be 0 and less.
         spikes_in: column in which spikes are looked for, if any.
@@ -46,6 +77,7 @@ class Shape:
     identity: tuple[str, ...]
     values: tuple[str, ...]
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
+    limits: Mapping[str, Limit] = field(default_factory=dict[str, Limit])
     positive: tuple[str, ...] = ()
     below_zero: tuple[str, ...] = ()
     spikes_in: str | None = None
@@ -58,7 +90,7 @@ class Shape:
 
 
 _PRICES = ("open", "high", "low", "close")
-_YIELD = (-5.0, 50.0)
+_YIELD = (-5.0, 25.0)
 _HELD = (
     "open_interest", "commercial_long", "commercial_short", "noncommercial_long", "noncommercial_short",
     "managed_money_long", "managed_money_short",
@@ -70,23 +102,51 @@ _CROP = ("area_kha", "production_kt", "yield_t_per_ha")
 _COUNT = (0.0, 1e9)
 _DEGREES = (-70.0, 60.0)
 
+_POLICY_RATE = Limit(-1.0, 25.0, 2.0, days=1)
+_FRED: dict[str, Limit] = {
+    "DFF": Limit(-1.0, 25.0),
+    **dict.fromkeys(("DFEDTAR", "DFEDTARU", "DFEDTARL"), _POLICY_RATE),
+    "FEDFUNDS": Limit(-1.0, 25.0, 8.0),
+    **dict.fromkeys(("DGS1MO", "DGS3MO", "DGS1", "DGS2", "DGS5", "DGS10", "DGS30", "SOFR"), Limit(-3.0, 20.0)),
+    **dict.fromkeys(("T10Y2Y", "T10Y3M", "T5YIE", "T10YIE"), Limit(-6.0, 8.0)),
+    "VIXCLS": Limit(5.0, 150.0),
+    "DTWEXBGS": Limit(50.0, 250.0, 0.06, days=1, relative=True),
+    "DEXBZUS": Limit(0.5, 20.0),
+    "DEXCHUS": Limit(1.0, 20.0),
+    "DEXMAUS": Limit(1.5, 10.0),
+    "CPIAUCSL": Limit(10.0, 1000.0, 0.03, relative=True),
+    "UNRATE": Limit(0.0, 35.0, 12.0),
+    "PAYEMS": Limit(20e3, 500e3, 0.2, relative=True),
+    "GDPC1": Limit(500.0, 100e3, 0.12, days=92, relative=True),
+    "GDP_YOY_PCT_DERIVED": Limit(-30.0, 30.0, 15.0, days=92),
+    "DCOILWTICO": Limit(-100.0, 400.0),
+    "DHOILNYH": Limit(0.05, 20.0),
+    "PPOILUSDM": Limit(50.0, 5000.0, 0.5, relative=True),
+    "PSOILUSDM": Limit(100.0, 5000.0, 0.5, relative=True),
+    "PSOYBUSDM": Limit(50.0, 2500.0, 0.5, relative=True),
+    "PSMEAUSDM": Limit(50.0, 2500.0, 0.5, relative=True),
+    "NFCI": Limit(-5.0, 10.0, 3.0, days=7),
+}
+"""Wide of all that happened: consumer prices moved by 2 % a month at most, unemployment rose by 10.4 points in April
+2020, output fell by 8 % in the quarter, crude oil was traded at -37. A series that is not named has no limits."""
+
 SHAPES: dict[str, Shape] = {
     shape.table: shape
     for shape in (
-        Shape("fred_economic", ("series_id",), ("value", "frequency")),
+        Shape("fred_economic", ("series_id",), ("value", "frequency"), limits=_FRED),
         Shape("treasury_daily", ("tenor",), _PRICES, dict.fromkeys(_PRICES, _YIELD)),
-        Shape("volatility_daily", ("series_id",), _PRICES, dict.fromkeys(_PRICES, (0.0, 500.0)), _PRICES),
+        Shape("volatility_daily", ("series_id",), _PRICES, dict.fromkeys(_PRICES, (0.0, 150.0)), positive=_PRICES),
         Shape("fx_daily", ("pair",), ("rate",), positive=("rate",), spikes_in="rate"),
-        Shape("palm_oil_daily", ("symbol",), (*_PRICES, "volume"), {"volume": _COUNT}, _PRICES),
+        Shape("palm_oil_daily", ("symbol",), (*_PRICES, "volume"), {"volume": _COUNT}, positive=_PRICES),
         Shape(
             "vendor_prices_daily",
             ("symbol",),
             (*_PRICES, "volume", "open_interest", "unit"),
             {"volume": (0.0, 1e12), "open_interest": _COUNT},
-            _PRICES,
-            ("CL=F",),
-            "close",
-            ("ZL=F", "ZS=F", "ZM=F", "ZC=F", "ZW=F"),
+            positive=_PRICES,
+            below_zero=("CL=F",),
+            spikes_in="close",
+            spikes_among=("ZL=F", "ZS=F", "ZM=F", "ZC=F", "ZW=F"),
         ),
         Shape("cftc_positioning", ("contract_code", "report"), (*_HELD, "commodity"), dict.fromkeys(_HELD, _COUNT)),
         Shape(
@@ -113,13 +173,6 @@ SHAPES: dict[str, Shape] = {
     )
 }
 """By table. Text among the values, such as a unit, is compared with what is stored and is no measurement."""
-
-_FRED_BOUNDS: tuple[tuple[str, float, float], ...] = (
-    ("^(?:DGS|DFF|DFEDTAR|FEDFUNDS|SOFR|T10Y|T5Y)", *_YIELD),
-    ("^UNRATE$", 0.0, 100.0),
-    ("^(?:CPI|DEX|DTWEX|VIXCLS|PAYEMS|GDPC)", 0.0, 1e9),
-)
-"""Bounds of FRED's series by pattern; crude oil is in none of them, it was traded below zero."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +202,9 @@ def sort_out(table: str, delivered: pl.DataFrame, now: datetime, before: pl.Data
 
     Returns:
         Accepted rows, rejected rows, and the rest. A doubtful move is believed once the next observation confirms it,
-        and counts as public from then on, in the past as today; one that is undone is rejected and leaves a hole. So no
-        row depends on what came after the moment from which it counts.
+        and counts as public from then on, in the past as today; one that is undone is rejected and leaves a hole. A
+        leap beyond the limit of its series is rejected at once. So no row depends on what came after the moment from
+        which it counts.
     """
     shape = SHAPES[table]
     empty = pl.all_horizontal(pl.col(c).is_null() for c in _measured(shape, delivered))
@@ -160,12 +214,14 @@ def sort_out(table: str, delivered: pl.DataFrame, now: datetime, before: pl.Data
     once = sound.unique([*key, *shape.values], keep="first", maintain_order=True)
     twice = once.select(key).is_duplicated()
     public, unknown, waiting = public_by(table, once.filter(~twice), now)
-    kept, spikes, doubtful = _without_spikes(shape, public, before)
+    steady, leaps = _without_leaps(shape, public, before)
+    kept, spikes, doubtful = _without_spikes(shape, steady, before)
     waiting += kept.filter(pl.col("available_at") > now).height
     rejected = [
         judged.filter(pl.col("reason").is_not_null()),
         once.filter(twice).with_columns(reason=pl.lit("two_different_values")),
         unknown.with_columns(reason=pl.lit(UNKNOWN_PUBLICATION)),
+        leaps.with_columns(reason=pl.lit(LEAP)),
         spikes.with_columns(reason=pl.lit("spike_undone_by_the_next_value")),
     ]
     left = {
@@ -201,10 +257,18 @@ def _first_broken_rule(shape: Shape, schema: pl.Schema, now: datetime) -> pl.Exp
             [pl.lit(value=False), *(~pl.col(c).is_between(*pair) for c, pair in shape.bounds.items())]
         ),
     }
-    if shape.table == "fred_economic":
-        rules["out_of_bounds"] = pl.any_horizontal(
-            pl.col("series_id").str.contains(p) & ~pl.col("value").is_between(low, high)
-            for p, low, high in _FRED_BOUNDS
+    if shape.limits:
+        name, nothing = pl.col(shape.identity[0]), pl.Float64()
+        low, high = (
+            name.replace_strict(
+                {n: getattr(m, side) for n, m in shape.limits.items()}, default=None, return_dtype=nothing
+            )
+            for side in ("low", "high")
+        )
+        rules["out_of_bounds"] |= ~pl.col("value").is_between(low, high)
+    if shape.table == "cftc_positioning":
+        rules["position_above_open_interest"] = pl.any_horizontal(
+            pl.col(c) > pl.col("open_interest") for c in _HELD[1:]
         )
     if shape.table == "weather_daily":
         rules["minimum_above_maximum"] = pl.col("tmin_c") > pl.col("tmax_c")
@@ -225,6 +289,65 @@ def without_foreign_range(rows: pl.DataFrame) -> pl.DataFrame:
     foreign = ~pl.col("close").is_between("low", "high")
     kept = [pl.when(foreign.fill_null(value=False)).then(None).otherwise(pl.col(c)).alias(c) for c in _PRICES[:3]]
     return rows.with_columns(kept)
+
+
+def _without_leaps(shape: Shape, rows: pl.DataFrame, before: pl.DataFrame | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows to keep, and those further from the observation before than their series can move.
+
+    Compared is what was in force when a row became public, so an index on a new base, which comes with all its past,
+    is no leap.
+    """
+    names = [name for name, limit in shape.limits.items() if limit.leap is not None]
+    if not names or rows.is_empty():
+        return rows, rows.clear()
+    slow = pl.col(shape.identity[0]).is_in(names)
+    series, place = list(shape.series), "_place"
+    placed = rows.with_row_index(place)
+    columns = [place, *series, "observed_date", "available_at", "value"]
+    judged = placed.filter(slow).select(columns)
+    if before is not None and not before.is_empty():
+        others = before.filter(slow).join(rows, on=[*series, "observed_date"], how="anti")
+        judged = pl.concat([judged, others.with_columns(pl.lit(None, pl.UInt32).alias(place)).select(columns)])
+    leaps: list[int] = []
+    for (name, *_), one in judged.group_by(*series):
+        in_order = one.sort("available_at", "observed_date").select(place, "observed_date", "value")
+        leaps += _leaps(shape.limits[str(name)], in_order.rows())
+    is_leap = pl.col(place).is_in(leaps)
+    return placed.filter(~is_leap).drop(place), placed.filter(is_leap).drop(place)
+
+
+def _leaps(limit: Limit, rows: list[tuple[int | None, date, float | None]]) -> list[int]:
+    """Places of the leaps among rows of one series, in the order in which they became public.
+
+    A row is compared with the last observation before it that was believed, and with those since that were not: a level
+    that two observations in a row tell is the series' own. A row without a place is stored, and believed.
+    """
+    days: list[date] = []
+    seen: dict[date, tuple[float, bool]] = {}
+    leaps: list[int] = []
+    for place, day, value in rows:
+        if value is None:
+            continue
+        believed = place is None or _follows(limit, value, day, days, seen)
+        if place is not None and not believed:
+            leaps.append(place)
+        if day not in seen:
+            insort(days, day)
+        if believed or not seen.get(day, (0.0, False))[1]:
+            seen[day] = (value, believed)
+    return leaps
+
+
+def _follows(limit: Limit, value: float, day: date, days: list[date], seen: dict[date, tuple[float, bool]]) -> bool:
+    """Whether the value can follow what was seen before its day."""
+    for n in range(bisect_left(days, day) - 1, -1, -1):
+        earlier = days[n]
+        known, believed = seen[earlier]
+        if limit.reached(value, day, (earlier, known)):
+            return True
+        if believed:
+            return False
+    return True
 
 
 def _without_spikes(

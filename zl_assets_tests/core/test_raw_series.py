@@ -58,6 +58,14 @@ def test_every_table_of_raw_series_has_a_shape_of_its_contract() -> None:
         ("fx_daily", {"rate": 1.0, "observed_date": date(2024, 7, 1)}, "in_the_future"),
         ("treasury_daily", {"close": -5.5}, "out_of_bounds"),
         ("fred_economic", {"series_id": "DGS10", "value": -6.0}, "out_of_bounds"),
+        ("fred_economic", {"series_id": "CPIAUCSL", "value": 3215.0}, "out_of_bounds"),
+        ("fred_economic", {"series_id": "VIXCLS", "value": 450.0}, "out_of_bounds"),
+        ("fred_economic", {"series_id": "DGS10", "value": 42.5}, "out_of_bounds"),
+        ("fred_economic", {"series_id": "UNRATE", "value": 42.0}, "out_of_bounds"),
+        ("fred_economic", {"series_id": "DCOILWTICO", "value": 6400.0}, "out_of_bounds"),
+        ("volatility_daily", {"series_id": "VIX", "close": 450.0}, "out_of_bounds"),
+        ("cftc_positioning", {"open_interest": 400e3, "commercial_long": 4e6}, "position_above_open_interest"),
+        ("cftc_positioning", {"open_interest": 400e3, "managed_money_short": 401e3}, "position_above_open_interest"),
         ("weather_daily", {"tmin_c": 9.0, "tmax_c": 8.0}, "minimum_above_maximum"),
         ("weather_daily", {"precip_mm": -0.1}, "out_of_bounds"),
         ("usda_crop_progress", {"value_pct": 100.5}, "out_of_bounds"),
@@ -78,6 +86,10 @@ def test_what_cannot_be_is_rejected_with_its_reason(table: str, row: dict[str, A
     [
         ("treasury_daily", {"close": -0.3}),
         ("fred_economic", {"series_id": "DCOILWTICO", "value": -36.98}),
+        ("fred_economic", {"series_id": "A_SERIES_OF_ONES_OWN", "value": -1e12}),
+        ("volatility_daily", {"series_id": "VIX", "close": 82.69}),
+        ("cftc_positioning", {"open_interest": 400e3, "commercial_long": 400e3, "commercial_short": 0.0}),
+        ("cftc_positioning", {"commercial_long": 4e3}),
         ("vendor_prices_daily", {"symbol": "CL=F", "close": -37.63}),
         ("weather_daily", {"tmin_c": -30.0, "tmax_c": -30.0, "precip_mm": 0.0}),
         ("usda_crop_progress", {"value_pct": 100.0}),
@@ -131,6 +143,62 @@ def test_stored_rows_tell_how_much_a_series_moves() -> None:
     new = rates([4.3, 4.0], START + timedelta(days=80))
     assert sort_out("fx_daily", new, NOW).rejected.height == 0
     assert sort_out("fx_daily", new, NOW, stored).rejected["rate"].to_list() == [4.3]
+
+
+def monthly(series_id: str, values: list[float], first: int = 1, **more: Any) -> pl.DataFrame:
+    """Observations of a FRED series, one a month of 2023 from `first` on."""
+    days = [{"observed_date": date(2023, first + n, 1), "value": v} for n, v in enumerate(values)]
+    return frame("fred_economic", [{"series_id": series_id, "frequency": "M", **d, **more} for d in days])
+
+
+@pytest.mark.parametrize(
+    ("series_id", "values", "leaps"),
+    [
+        ("CPIAUCSL", [300.0, 301.0, 361.0, 302.0, 303.0], [361.0]),
+        ("CPIAUCSL", [300.0, 306.0, 300.6], []),
+        ("CPIAUCSL", [300.0, 301.0, 3015.0, 302.0], []),
+        ("UNRATE", [3.5, 4.4, 14.8, 13.2], []),
+        ("UNRATE", [3.5, 34.0, 3.6], [34.0]),
+        ("PPOILUSDM", [400.0, 4000.0, 410.0], [4000.0]),
+        ("FEDFUNDS", [5.3, 0.53, 5.3], []),
+        ("DFEDTARU", [5.5, 20.5], []),
+        ("CPIAUCSL", [300.0, 100.0, 100.2, 100.3], [100.0]),
+    ],
+)
+def test_a_leap_of_a_slow_series_leaves_a_hole(series_id: str, values: list[float], leaps: list[float]) -> None:
+    done = sort_out("fred_economic", monthly(series_id, values), NOW)
+    found = done.rejected.filter(pl.col("reason") == "leap_from_the_value_before")
+    assert found["value"].to_list() == leaps
+    assert done.rows.height + done.rejected.height == len(values)
+    assert 3015.0 not in done.rows["value"].to_list()
+
+
+def test_a_step_of_a_policy_rate_within_a_day_is_limited() -> None:
+    days = [{"observed_date": START + timedelta(days=n), "value": v} for n, v in enumerate([5.5, 4.5, 15.5, 4.5])]
+    target = frame("fred_economic", [{"series_id": "DFEDTARU", **d} for d in days])
+    assert sort_out("fred_economic", target, NOW).rejected["value"].to_list() == [15.5]
+
+
+def test_a_leap_from_what_is_stored_is_seen_and_a_hole_widens_what_is_possible() -> None:
+    stored = sort_out("fred_economic", monthly("CPIAUCSL", [300.0, 301.0]), NOW).rows
+    next_month, later = (monthly("CPIAUCSL", [315.0], month) for month in (3, 5))
+    assert sort_out("fred_economic", next_month, NOW).rejected.is_empty()
+    assert sort_out("fred_economic", next_month, NOW, stored).rejected["reason"].to_list() == [
+        "leap_from_the_value_before"
+    ]
+    assert sort_out("fred_economic", later, NOW, stored).rejected.is_empty()
+
+
+def test_an_index_on_a_new_base_is_no_leap() -> None:
+    old, new = (
+        {"available_at": datetime(2024, month, 1, tzinfo=UTC), "vintage": date(2024, month, 1)} for month in (1, 2)
+    )
+    first, rebased = [300.0, 301.0, 302.0], [100.0, 100.3, 100.7, 101.0]
+    vintages = pl.concat([monthly("CPIAUCSL", first, **old), monthly("CPIAUCSL", rebased, **new)])
+    done = sort_out("fred_economic", vintages, NOW)
+    assert (done.rows.height, done.rejected.height) == (7, 0)
+    stored = sort_out("fred_economic", monthly("CPIAUCSL", first), NOW).rows
+    assert sort_out("fred_economic", monthly("CPIAUCSL", rebased), NOW, stored).rejected.is_empty()
 
 
 def test_shares_may_crash_and_recover() -> None:

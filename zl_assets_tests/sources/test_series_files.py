@@ -215,6 +215,31 @@ def test_the_real_files_are_read_whole(real: dict[str, pl.DataFrame], real_data:
 
 
 @pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("table", "name", "column", "slip", "reason"),
+    [
+        ("fred_economic", "CPIAUCSL", "value", pl.col("value") * 10, "out_of_bounds"),
+        ("fred_economic", "CPIAUCSL", "value", pl.col("value") * 1.1, "leap_from_the_value_before"),
+        ("volatility_daily", "VIX", "close", pl.col("close") * 30, "out_of_bounds"),
+        ("cftc_positioning", "007601", "commercial_long", pl.col("open_interest") * 10, "position_above_open_interest"),
+        ("treasury_daily", "10Y", "close", pl.col("close") * 10, "out_of_bounds"),
+    ],
+)
+def test_a_slip_among_the_real_rows_is_the_only_one_rejected(
+    real: dict[str, pl.DataFrame], table: str, name: str, column: str, slip: pl.Expr, reason: str
+) -> None:
+    rows = real[table]
+    assert sort_out(table, rows, NOW).rejected.is_empty()
+    named = pl.col(SHAPES[table].identity[0]) == name
+    day, source = rows.filter(named).sort("source", "observed_date").select("observed_date", "source").row(-9)
+    here = named & (pl.col("observed_date") == day) & (pl.col("source") == source)
+    slipped = rows.with_columns(pl.when(here).then(slip).otherwise(column).alias(column))
+    done = sort_out(table, slipped, NOW)
+    assert done.rejected.select("observed_date", "reason").rows() == [(day, reason)]
+    assert done.rows.height == rows.height - 1
+
+
+@pytest.mark.realdata
 def test_known_spikes_are_rejected_and_the_largest_real_move_is_not(real: dict[str, pl.DataFrame]) -> None:
     rejected = sort_out("fx_daily", real["fx_daily"], NOW).rejected
     found = set(rejected.select("pair", "source", "observed_date").rows())
