@@ -208,6 +208,16 @@ FILES: tuple[_File, ...] = (
         _conab,
     ),
     _File("usda_nass_progress", "usda_crop_progress", {**_DATED, "state": _TEXT, "pct_complete": _NUMBER}, _progress),
+    _File(
+        "usda_export_sales",
+        "usda_export_sales",
+        {
+            **_DATED,
+            **dict.fromkeys(("commodity", "country", "source"), _TEXT),
+            **dict.fromkeys(("marketing_year", "net_sales_t", "exports_t", "outstanding_t"), _NUMBER),
+        },
+        lambda f: f,
+    ),
 )
 """The kinds of file. A table may come from several."""
 

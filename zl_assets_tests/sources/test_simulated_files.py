@@ -2,7 +2,7 @@
 
 import io
 import json
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,8 +13,14 @@ import pytest
 import zstandard
 
 from zl_assets.core.exchange_calendar import LAST_DAY, sessions_of
+from zl_assets.core.features import exports, weather
+from zl_assets.core.features.family import Family, Inputs, build_family
+from zl_assets.core.features.registry import FAMILIES
 from zl_assets.core.instruments import INSTRUMENTS
+from zl_assets.core.point_in_time import decision_times
+from zl_assets.core.raw_series import sort_out
 from zl_assets.errors import InputError
+from zl_assets.sources.series_files import SeriesFiles
 from zl_assets.sources.simulated import MARKER, SimulatedMarket, files, simulate, zl_closes
 
 START, END = date(2012, 1, 2), date(2014, 12, 31)
@@ -31,6 +37,7 @@ SERIES_COLUMNS = {
     "palm_oil": "date symbol open high low close volume unit",
     "policy": "ts event_id source category title agricultural_impact soybean_relevance priority ts_basis",
     "treasury": "date tenor source open high low close",
+    "usda_export_sales": "date commodity country marketing_year net_sales_t exports_t outstanding_t source",
     "usda_nass_progress": "date state pct_complete warehouse_label",
     "vix": "date open high low close close_fred_vixcls",
     "weather": "date region station_id source tmin_c tmax_c tavg_c precip_mm adjustments",
@@ -202,6 +209,57 @@ def test_rolls_change_the_contract_and_some_go_back(market: SimulatedMarket) -> 
     changes = [(a, b) for a, b in pairwise(ids) if a != b]
     assert 6 <= len(changes) / 3 <= 13
     assert any((b, a) in changes for a, b in changes)
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
+    """What the families read of six simulated years, without bars: the series as they are stored, and when."""
+    market = simulate(tmp_path_factory.mktemp("years") / "simulated", start=date(2015, 1, 1), end=date(2020, 12, 31))
+    delivered = SeriesFiles(market.directory).fetch({}, lambda _: None).rows
+    sorted_out = {
+        table: sort_out(table, rows, datetime(2026, 9, 1, tzinfo=UTC)).rows for table, rows in delivered.items()
+    }
+    days = pl.Series([d for d in sessions_of("grains") if market.start <= d <= market.end])
+    closed = pl.col("trade_date").cast(pl.Datetime("us", "UTC")) + timedelta(hours=20)
+    sessions = pl.DataFrame({"trade_date": days}).with_columns(
+        symbol=pl.lit("ZL"), session_number=pl.int_range(pl.len()), available_at=closed
+    )
+    filled = {table: rows for table, rows in sorted_out.items() if not rows.is_empty()}
+    return Inputs(decision_times(sessions, time(17)), sessions, filled)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+def test_every_family_is_available(family: Family, known: Inputs) -> None:
+    assert set(family.inputs) <= set(known.series)
+    assert family.available(known)
+
+
+@pytest.mark.parametrize("family", [exports.FAMILY, weather.FAMILY], ids=lambda f: f.name)
+def test_columns_against_past_years_have_values(family: Family, known: Inputs) -> None:
+    """After the years that each needs: a table with rows is not enough where they come too late to count."""
+    built = build_family(family, known).filter(pl.col("data_date") >= date(2019, 6, 1))
+    empty = {name: built[name].null_count() / built.height for name in family.columns()}
+    assert {name: share for name, share in empty.items() if share > 0.05} == {}
+
+
+def test_export_sales_add_up(market: SimulatedMarket) -> None:
+    sales = pl.read_parquet(market.directory / "series" / "usda_export_sales.parquet")
+    tonnes = ["net_sales_t", "exports_t", "outstanding_t"]
+    assert set(sales["date"].dt.weekday()) == {4}
+    assert set(sales["commodity"]) == {"soybeans", "soybean_meal", "soybean_oil"}
+    assert set(sales.filter(country="CHINA")["commodity"]) == set(sales["commodity"])
+    assert sales.select("date", "commodity", "country", "marketing_year").is_unique().all()
+    assert min(sales["exports_t"].min(), sales["outstanding_t"].min()) >= 0
+    begins = sales.filter(pl.col("marketing_year") == 2013).group_by("commodity").agg(pl.col("date").min())
+    assert dict(begins.iter_rows()) == {
+        "soybeans": date(2013, 9, 5), "soybean_meal": date(2013, 10, 3), "soybean_oil": date(2013, 10, 3),
+    }  # fmt: skip
+    week = ["date", "commodity"]
+    total = sales.filter(country="ALL").sort(week).select(*week, *tonnes)
+    parts = sales.filter(pl.col("country") != "ALL").group_by(week).agg(pl.col(tonnes).sum()).sort(week)
+    assert parts.equals(total)
+    left_over = pl.col("outstanding_t").diff() - pl.col("net_sales_t") + pl.col("exports_t")
+    assert sales.select(left_over.over("commodity", "country").fill_null(0.0) == 0).to_series().all()
 
 
 def test_a_later_end_only_appends(market: SimulatedMarket, tmp_path: Path) -> None:

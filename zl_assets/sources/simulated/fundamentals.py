@@ -1,8 +1,9 @@
-"""Simulated positioning, weather, biofuel volumes, policy events, crops: series that are not prices.
+"""Simulated positioning, weather, biofuel volumes, policy events, crops, export sales: series that are not prices.
 
 The pack's habits are kept: managed money is empty, the positioning report lacks the first weeks of most years, the
 Midwest composite is labelled one day late. Positioning leans against past ZL returns, biodiesel moves with soy and
-energy; the rest is independent of the market.
+energy; the rest is independent of the market. The pack has no export sales and no place in Argentina that reports soon
+enough to count: what the vendors' clients would bring stands in for them.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ _STATIONS: tuple[tuple[str, str, str, float, float, float, float], ...] = (
     ("US_Midwest", "GHCND:USW00014933", "NOAA_GHCND", 10.5, 14.0, 10.5, 0.30),
     ("US_Midwest", "GHCND:USW00094846", "NOAA_GHCND", 10.2, 13.5, 9.5, 0.33),
     ("Argentina", "GHCND:AR000875850", "NOAA_GHCND", 17.8, -7.0, 9.0, 0.25),
+    ("Argentina", "ERA5:villa_maria_cordoba", "open_meteo", 16.8, -7.5, 12.5, 0.22),
+    ("Argentina", "ERA5:rosario_santa_fe", "open_meteo", 17.6, -7.0, 10.5, 0.25),
     ("Brazil", "INMET_A901", "INMET", 26.5, -2.0, 10.0, 0.35),
     ("Brazil", "INMET_A908", "INMET", 25.5, -2.0, 11.5, 0.35),
     ("Brazil", "INMET_A702", "INMET", 24.5, -3.0, 10.0, 0.33),
@@ -45,6 +48,15 @@ _STATES = {
     "OHIO": 6.0,
     "US TOTAL": 2.0,
 }
+# commodity, first month of its marketing year, part of the unshipped shipped in a week, net sales of a week in t
+_SOLD: tuple[tuple[str, int, float, dict[str, float]], ...] = (
+    ("soybeans", 9, 0.08, {"CHINA": 560e3, "MEXICO": 90e3, "JAPAN": 45e3, "EGYPT": 60e3, "INDONESIA": 40e3}),
+    ("soybean_meal", 10, 0.11, {"CHINA": 2e3, "MEXICO": 40e3, "PHILIPPINES": 45e3, "COLOMBIA": 30e3}),
+    ("soybean_oil", 10, 0.10, {"CHINA": 4e3, "MEXICO": 5e3, "COLOMBIA": 2e3, "KOREA, SOUTH": 3e3}),
+)
+_BEST_SELLING_DAY = 290
+"""Day of the year about which most is sold: the harvest."""
+_TONNES = ("net_sales_t", "exports_t", "outstanding_t")
 _FEDERAL_REGISTER = "federal_register_api"
 _INGESTED = datetime(2000, 1, 1, tzinfo=UTC).replace(tzinfo=None)
 _MANDATES = {"rfs_mandate_total": 13.0, "rfs_mandate_advanced": 1.0, "rfs_mandate_biodiesel": 1.0}
@@ -227,6 +239,50 @@ def usda_nass_progress(s: Setting) -> pl.DataFrame:
     return pl.concat(frame.filter(pl.Series(in_season)) for frame in progress)
 
 
+def _sold(s: Setting, name: str, weeks: Days, level: float, share: float) -> dict[str, Floats]:
+    """Net sales, shipments and what is sold and unshipped of one destination in tonnes, shape (weeks,) each.
+
+    What is unshipped grows by the sales and falls by the shipments. Buyers cancel at most what is left to ship.
+    """
+    day_of_year = (weeks - weeks.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.int64)
+    season = np.exp(0.7 * np.cos(2 * np.pi * (day_of_year - _BEST_SELLING_DAY) / 365.25))
+    appetite = np.exp(memory(0.12 * s.noise(f"export demand {name}", weeks.size), 0.95))
+    sold = level * season * (appetite + 0.45 * s.noise(f"export sales {name}", weeks.size))
+    shipped = share * np.exp(0.25 * s.noise(f"export shipments {name}", weeks.size))
+    values, unshipped = np.empty((weeks.size, len(_TONNES))), np.rint(level / share)
+    for week in range(weeks.size):
+        net = max(np.rint(sold[week]), -unshipped)
+        left = unshipped + net
+        exported = np.rint(left * min(shipped[week], 1.0))
+        unshipped = left - exported
+        values[week] = net, exported, unshipped
+    return {name: values[:, column] for column, name in enumerate(_TONNES)}
+
+
+def usda_export_sales(s: Setting) -> pl.DataFrame:
+    """Columns of usda_export_sales.parquet: weeks to Thursday by commodity and destination, and their sum as ALL."""
+    import polars as pl
+
+    days = s.days()
+    weeks = days[(days.astype(np.int64) + 3) % 7 == 3]
+    day = pl.col("date")
+    destinations = pl.concat(
+        pl.DataFrame({"date": weeks, **_sold(s, f"{commodity} {country}", weeks, level, share)}).select(
+            "date",
+            pl.lit(commodity).alias("commodity"),
+            pl.lit(country).alias("country"),
+            (day.dt.year().cast(pl.Int64) - (day.dt.month() < first_month).cast(pl.Int64)).alias("marketing_year"),
+            *_TONNES,
+        )
+        for commodity, first_month, share, countries in _SOLD
+        for country, level in countries.items()
+    )
+    week = ("date", "commodity", "marketing_year")
+    total = destinations.group_by(week, maintain_order=True).agg(pl.lit("ALL").alias("country"), pl.col(_TONNES).sum())
+    both = pl.concat([destinations, total.select(destinations.columns)])
+    return both.with_columns(pl.lit(f"{MARK}usda_fas").alias("source")).sort("date", "commodity", "country")
+
+
 FUNDAMENTAL_SERIES: dict[str, Callable[[Setting], pl.DataFrame]] = {
     "cot": cot,
     "weather": weather,
@@ -234,5 +290,6 @@ FUNDAMENTAL_SERIES: dict[str, Callable[[Setting], pl.DataFrame]] = {
     "policy": policy,
     "conab_brazil_soy": conab_brazil_soy,
     "usda_nass_progress": usda_nass_progress,
+    "usda_export_sales": usda_export_sales,
 }
 """File stem in series/ -> its table."""
