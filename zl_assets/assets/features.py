@@ -18,8 +18,6 @@ from zl_assets.warehouse.contracts import contract
 if TYPE_CHECKING:
     import polars as pl
 
-    from zl_assets.core.features.family import Feature
-
 MATRIX = "features.daily_ml_matrix"
 _INPUTS = {name: f"SELECT * FROM {name}" for name in (SESSIONS, *SERIES_TABLES)}
 
@@ -64,7 +62,7 @@ def _description_sql() -> str:
     """By instrument: rows, first and last day, suspect rows, and in how many each column of a family has a value."""
     from zl_assets.core.features.registry import FAMILIES
 
-    computed = {_column(feature) for family in FAMILIES for feature in family.features}
+    computed = {column for family in FAMILIES for column in family.columns()}
     filled = ", ".join(f"COUNTIF({c} IS NOT NULL) AS {c}" for c in contract(MATRIX).types if c in computed)
     return (
         "SELECT symbol, COUNT(*) AS row_count, MIN(data_date) AS first_date, MAX(data_date) AS last_date, "
@@ -83,7 +81,7 @@ def _described(instruments: "pl.DataFrame") -> dict[str, Any]:
 
     own = instruments.filter(pl.col("symbol") == FORECAST_SYMBOL)
     filled = own.to_dicts()[0] if own.height else {}
-    families = {f.name: sum(filled.get(_column(c), 0) > 0 for c in f.features) for f in FAMILIES}
+    families = {f.name: sum(filled.get(c.column, 0) > 0 for c in f.features) for f in FAMILIES}
     return {
         "first_date": str(instruments["first_date"].min()),
         "last_date": str(instruments["last_date"].max()),
@@ -91,8 +89,3 @@ def _described(instruments: "pl.DataFrame") -> dict[str, Any]:
         "rows_by_symbol": counts(dict(instruments.select("symbol", "row_count").iter_rows())),
         "families": counts(families),
     }
-
-
-def _column(feature: "Feature") -> str:
-    """The column of the table that a feature is in: a STRUCT where it is one of its fields."""
-    return feature.name.split(".")[0]

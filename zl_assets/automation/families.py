@@ -67,12 +67,10 @@ def collect_families(warehouse: Warehouse) -> list[FamilyState]:
     rows, evidence = read.pop(MATRIX), summary(read.pop(IMPACT))
     verdicts = dict(evidence.select("family", "verdict").iter_rows())
     newest = {table: frame["newest"].item() for table, frame in read.items()}
-    listed = {line.family for line in listed_features()}
-    unjudged = {family.name: NOT_MEASURED if family.name in listed else NOT_LISTED for family in FAMILIES}
-    return [_state(family, rows, newest, verdicts.get(family.name, unjudged[family.name])) for family in FAMILIES]
+    return [_state(family, rows, newest, verdicts.get(family.name)) for family in FAMILIES]
 
 
-def _state(family: Family, rows: pl.DataFrame, newest: dict[str, date | None], verdict: str) -> FamilyState:
+def _state(family: Family, rows: pl.DataFrame, newest: dict[str, date | None], verdict: str | None) -> FamilyState:
     import numpy as np
 
     names = [line.feature for line in listed_features() if line.family == family.name]
@@ -93,7 +91,7 @@ def _state(family: Family, rows: pl.DataFrame, newest: dict[str, date | None], v
         newest=with_value[-1] if with_value else None,
         age_days=max(0, (days[-1] - min(observed)).days) if days and observed and not missing else None,
         state=f"no row in {', '.join(missing)}" if missing else "available",
-        verdict=verdict,
+        verdict=verdict or (NOT_MEASURED if names else NOT_LISTED),
     )
 
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from zl_assets.assets.common import utc_now
 from zl_assets.assets.features import MATRIX, sessions_and_series
 from zl_assets.assets.full_surface import FULL_MATRIX
 from zl_assets.assets.market_data import SESSIONS
@@ -11,6 +12,7 @@ from zl_assets.checks.common import Check, Verdict, evaluated, no_offender, spec
 from zl_assets.checks.full_surface import CHECKS as FULL_CHECKS
 from zl_assets.checks.signal_rules import CHECKS as SIGNAL_RULES
 from zl_assets.checks.signal_rules import violations
+from zl_assets.checks.training import feature_names
 from zl_assets.core.instruments import FORECAST_SYMBOL, MATRIX_SYMBOLS
 from zl_assets.settings import Settings
 from zl_assets.warehouse.base import Warehouse
@@ -121,7 +123,6 @@ def matrix_look_ahead(
     """Columns of the stored matrix that use the future, for any instrument."""
     import polars as pl
 
-    from zl_assets.assets.common import utc_now
     from zl_assets.core.features.lookahead import FOUND_SCHEMA
     from zl_assets.core.features.matrix import inputs_of, instrument_rows
 
@@ -138,11 +139,10 @@ def matrix_look_ahead(
 
 def full_look_ahead(matrix: "pl.DataFrame", sessions: "pl.DataFrame", settings: Settings) -> "pl.DataFrame":
     """Columns of the stored wide matrix, those of the production surface apart, that use the future."""
-    from zl_assets.core.features.full_surface import SURFACE_SYMBOLS, build_full, full_columns
+    from zl_assets.core.features.full_surface import build_full, full_columns, traded_symbols
     from zl_assets.core.features.matrix import inputs_of
 
-    traded = set(sessions["symbol"].unique())
-    symbols = [s for s in SURFACE_SYMBOLS if s in traded]
+    symbols = traded_symbols(sessions)
     [inputs] = inputs_of(sessions, {}, settings.decision_time, [FORECAST_SYMBOL])
 
     keys, generated = ["symbol", "data_date"], {f.name for f in full_columns(symbols)}
@@ -174,7 +174,7 @@ def production_surface_checks(warehouse: dg.ResourceParam[Warehouse], settings: 
 @dg.multi_asset_check(name="full_surface_checks", specs=specs(FULL_MATRIX, (NO_LOOK_AHEAD, *REPORTED, *FULL_CHECKS)))
 def full_surface_checks(warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]):
     """Check the values of the wide matrix."""
-    from zl_assets.core.features.audit import feature_columns, held_limits
+    from zl_assets.core.features.audit import held_limits
     from zl_assets.core.features.full_surface import SURFACE_SYMBOLS, full_family
 
     queries = {FULL_MATRIX: f"SELECT * FROM {FULL_MATRIX} ORDER BY data_date", SESSIONS: f"SELECT * FROM {SESSIONS}"}
@@ -182,8 +182,7 @@ def full_surface_checks(warehouse: dg.ResourceParam[Warehouse], settings: dg.Res
     matrix, sessions = read[FULL_MATRIX], read[SESSIONS]
     yield from evaluated(FULL_MATRIX, (NO_LOOK_AHEAD,), full_look_ahead(matrix, sessions, settings))
 
-    keys = ("session_number", "is_suspect", "sample_weight", "close")
-    columns = [c for c in feature_columns(matrix) if c not in keys]
+    columns = feature_names(matrix)
     limits = held_limits([full_family(SURFACE_SYMBOLS)], set(columns))
     yield from evaluated(FULL_MATRIX, REPORTED, matrix, columns, limits)
     yield from evaluated(FULL_MATRIX, FULL_CHECKS, matrix)

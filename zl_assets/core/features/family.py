@@ -89,6 +89,11 @@ class Feature:
     domain: Domain
     treatment: Treatment
 
+    @property
+    def column(self) -> str:
+        """The column of the matrix that it is in: a STRUCT where it is one of its fields."""
+        return self.name.split(".")[0]
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -157,7 +162,7 @@ class Family:
 
     def columns(self) -> set[str]:
         """Columns of what it builds; a STRUCT is one."""
-        return {feature.name.split(".")[0] for feature in self.features}
+        return {feature.column for feature in self.features}
 
     def may_stand(self, column: str) -> timedelta:
         """How long one value of a column may stand before it counts as carried forward too far."""

@@ -105,6 +105,12 @@ def full_columns(symbols: Sequence[str]) -> tuple[Feature, ...]:
     )
 
 
+def traded_symbols(sessions: pl.DataFrame) -> list[str]:
+    """The markets of the stored surface that have a session, in their order."""
+    traded = set(sessions["symbol"].unique())
+    return [symbol for symbol in SURFACE_SYMBOLS if symbol in traded]
+
+
 def stored_columns(production: Collection[str]) -> tuple[Feature, ...]:
     """The columns that the wide matrix has beside those of the production surface: all but what is there already.
 

@@ -8,7 +8,7 @@ from datetime import date, datetime, time
 import polars as pl
 
 from zl_assets.core.features.changes import first_session
-from zl_assets.core.features.full_surface import SURFACE_SYMBOLS, build_full
+from zl_assets.core.features.full_surface import build_full, traded_symbols
 from zl_assets.core.features.matrix import inputs_of
 from zl_assets.core.instruments import FORECAST_SYMBOL
 
@@ -56,8 +56,7 @@ def build_wide_matrix(
         for field in dtype.to_schema()
         if f"{struct}_{field}" in schema
     ]
-    traded = set(inputs.sessions["symbol"].unique())
-    built = build_full(inputs, [s for s in SURFACE_SYMBOLS if s in traded], first)
+    built = build_full(inputs, traded_symbols(inputs.sessions), first)
     frame = (
         flat.with_columns(fields)
         .drop(nested.keys())
