@@ -110,11 +110,10 @@ REPORTED = (
 def look_ahead(stored: "pl.DataFrame", build: "BuildSince", inputs: "Inputs") -> "pl.DataFrame":
     """Columns of one instrument that use the future, at moments that differ with its newest session."""
     from zl_assets.core.features.lookahead import differs_from_stored, moments_of_a_week
-    from zl_assets.core.features.registry import forward_dated
 
     newest: date = inputs.decisions["data_date"][-1]
     moments = moments_of_a_week(inputs, seed=newest.toordinal())
-    return differs_from_stored(stored, build, inputs, moments, COMPARED_SESSIONS, forward_dated=forward_dated())
+    return differs_from_stored(stored, build, inputs, moments, COMPARED_SESSIONS)
 
 
 def matrix_look_ahead(

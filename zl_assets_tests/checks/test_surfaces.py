@@ -21,7 +21,7 @@ from zl_assets.core.features.family import STANDS, Inputs
 from zl_assets.core.features.full_surface import SURFACE_SYMBOLS, full_family
 from zl_assets.core.features.lookahead import lookahead_columns, random_moments
 from zl_assets.core.features.matrix import build_matrix, inputs_of, instrument_rows
-from zl_assets.core.features.registry import FAMILIES, families, forward_dated
+from zl_assets.core.features.registry import FAMILIES, families
 from zl_assets.core.features.wide_matrix import build_wide_matrix
 from zl_assets.core.instruments import INSTRUMENTS, MATRIX_SYMBOLS
 from zl_assets.settings import Settings
@@ -92,7 +92,6 @@ class TestNoLookAhead:
             lambda given: instrument_rows(given, MATRIX_SCHEMA, NOW),
             inputs,
             random_moments(inputs, 2, seed=29),
-            forward_dated=forward_dated(),
         )
         assert found.is_empty()
 

@@ -137,6 +137,4 @@ FAMILY = Family(
     build=build,
     rules=(6,),
     stands={"rfs": MANDATE_AGE, "soyoil_fuel_use": MONTHLY_AGE},
-    # A mandate is dated by the start of its year, which may lie after the day it was published.
-    forward_dated=("biofuel",),
 )

@@ -54,5 +54,4 @@ FAMILY = Family(
     features=FEATURES,
     build=build,
     stands={"brazil": MAX_AGE},
-    forward_dated=("brazil_soy_crop",),
 )

@@ -144,7 +144,6 @@ class Family:
         rules: numbers of the signal rules it must obey.
         stands: how long one value may stand, by how the column's name begins (the longest beginning counts); a column
             that none is named for, for `STANDS`.
-        forward_dated: those of its inputs whose rows may be about days after their publication.
         universal: whether it is about the instrument's own bars alone, so that every instrument has it; else ZL has.
     """
 
@@ -157,7 +156,6 @@ class Family:
     build: Callable[[Inputs], pl.DataFrame]
     rules: tuple[int, ...] = ()
     stands: Mapping[str, timedelta] = field(default_factory=dict[str, timedelta])
-    forward_dated: tuple[str, ...] = ()
     universal: bool = False
 
     def columns(self) -> set[str]:

@@ -6,7 +6,7 @@ not yet know (`available_at`). A value that changes by that has used it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Literal, get_args
@@ -16,6 +16,7 @@ import polars as pl
 
 from zl_assets.core.features.audit import flattened
 from zl_assets.core.features.family import Inputs
+from zl_assets.core.release_rules import published_ahead
 from zl_assets.errors import InputError
 
 Axis = Literal["observed", "available"]
@@ -55,15 +56,16 @@ def moments_of_a_week(inputs: Inputs, seed: int) -> list[date]:
     return sorted(found.values())
 
 
-def without_future(inputs: Inputs, moment: date, axis: Axis, forward_dated: Collection[str] = ()) -> Inputs:
+def without_future(inputs: Inputs, moment: date, axis: Axis) -> Inputs:
     """What there was at one decision. A series without a row by then stays as an empty one.
+
+    Rows that may be public before the day they are about (`published_ahead`), such as volumes laid down for next year,
+    are left whole by `observed`.
 
     Args:
         inputs: everything.
         moment: day of the decision; later ones are gone.
         axis: which future to take away.
-        forward_dated: series whose rows are about days after their publication, such as volumes laid down for next
-            year: by `observed` they are left whole.
 
     Raises:
         InputError: no decision on that day.
@@ -78,14 +80,12 @@ def without_future(inputs: Inputs, moment: date, axis: Axis, forward_dated: Coll
         series = {name: rows.filter(known) for name, rows in inputs.series.items()}
         return replace(inputs, decisions=decisions, sessions=inputs.sessions.filter(known), series=series)
     past = pl.col("observed_date") <= moment
-    series = {n: rows if n in forward_dated else rows.filter(past) for n, rows in inputs.series.items()}
+    series = {name: rows.filter(past | published_ahead(name)) for name, rows in inputs.series.items()}
     sessions = inputs.sessions.filter(pl.col("trade_date") <= moment)
     return replace(inputs, decisions=decisions, sessions=sessions, series=series)
 
 
-def lookahead_columns(
-    build: Build, inputs: Inputs, moments: Sequence[date], *, forward_dated: Collection[str] = ()
-) -> pl.DataFrame:
+def lookahead_columns(build: Build, inputs: Inputs, moments: Sequence[date]) -> pl.DataFrame:
     """Columns that use the future, by computing them again without it at some moments.
 
     Rows up to a moment must be the same bit for bit, in value and in being null. A leak that reaches a few days shows
@@ -95,7 +95,6 @@ def lookahead_columns(
         build: computes the columns; called once on everything and twice a moment.
         inputs: what it reads.
         moments: days of decisions, see `random_moments`.
-        forward_dated: see `without_future`.
 
     Returns:
         Rows of FOUND_SCHEMA: for each column and axis the earliest moment that shows it, the first day that differs,
@@ -105,20 +104,14 @@ def lookahead_columns(
     found: dict[tuple[str, str], dict[str, object]] = {}
     for moment in sorted(moments):
         for axis in AXES:
-            again = flattened(build(without_future(inputs, moment, axis, forward_dated)))
+            again = flattened(build(without_future(inputs, moment, axis)))
             for row in _differences(whole.filter(pl.col("data_date") <= moment), again):
                 found.setdefault((str(row["feature"]), axis), {**row, "axis": axis, "moment": moment})
     return pl.DataFrame(list(found.values()), schema=FOUND_SCHEMA).sort("feature", "axis")
 
 
 def differs_from_stored(
-    stored: pl.DataFrame,
-    build: BuildSince,
-    inputs: Inputs,
-    moments: Sequence[date],
-    sessions: int,
-    *,
-    forward_dated: Collection[str] = (),
+    stored: pl.DataFrame, build: BuildSince, inputs: Inputs, moments: Sequence[date], sessions: int
 ) -> pl.DataFrame:
     """Columns whose stored values are not what they would have been at some moments, both futures taken away at once.
 
@@ -130,7 +123,6 @@ def differs_from_stored(
         inputs: what it reads.
         moments: days of decisions, see `random_moments`.
         sessions: how many before each moment are compared, the moment's own among them.
-        forward_dated: see `without_future`.
 
     Returns:
         Rows of FOUND_SCHEMA, one a column, by its earliest moment; axis is "both".
@@ -138,7 +130,7 @@ def differs_from_stored(
     whole = flattened(stored)
     found: dict[str, dict[str, object]] = {}
     for moment in sorted(moments):
-        past = without_future(without_future(inputs, moment, "observed", forward_dated), moment, "available")
+        past = without_future(without_future(inputs, moment, "observed"), moment, "available")
         wanted = past.decisions.tail(sessions)
         again = flattened(build(past, int(wanted["session_number"][0])))
         rows = whole.filter(pl.col("data_date").is_between(wanted["data_date"][0], moment))

@@ -57,11 +57,6 @@ def families() -> dict[str, Family]:
     return {family.name: family for family in FAMILIES}
 
 
-def forward_dated() -> frozenset[str]:
-    """Tables of raw_intelligence with rows that may be about days after their publication."""
-    return frozenset(table for family in FAMILIES for table in family.forward_dated)
-
-
 def features() -> dict[str, Feature]:
     """Every feature of the production families by name."""
     return {feature.name: feature for family in FAMILIES for feature in family.features}

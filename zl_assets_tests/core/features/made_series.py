@@ -232,7 +232,7 @@ def _crop() -> list[Row]:
 def _brazil() -> list[Row]:
     rows: list[Row] = []
     for year in range(2000, 2020):
-        for month, share in ((10, 0.97), (16, 1.0), (20, 1.01)):
+        for month, share in ((22, 0.97), (24, 1.0), (26, 1.01)):
             public = at(date(year - 1 + month // 13, (month - 1) % 12 + 1, 10), 12)
             values = {"area_kha": 2e4 + 900 * (year - 2000), "yield_t_per_ha": share * (2.5 + 0.1 * (year % 5))}
             produced = values["area_kha"] * values["yield_t_per_ha"]

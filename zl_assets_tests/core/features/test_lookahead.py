@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 
 import numpy as np
@@ -129,13 +130,21 @@ def test_a_report_read_on_the_day_it_is_about_shows_before_it_is_public_alone() 
     assert lookahead_columns(by_observed_date, made(), [tuesday + timedelta(days=4)]).is_empty()
 
 
-def test_a_row_that_claims_to_be_public_before_its_day_shows_by_its_day() -> None:
+def test_a_row_that_claims_to_be_public_before_its_day_shows_by_its_day_unless_its_release_is_ahead() -> None:
     inputs = made()
     early = inputs.series["positioning"].with_columns(pl.col("available_at") - timedelta(days=10))
     wrong = Inputs(inputs.decisions, inputs.sessions, {"positioning": early})
     moments = random_moments(wrong, 6, seed=1)
     assert lookahead_columns(seen, wrong, moments)["axis"].to_list() == ["observed"]
-    assert lookahead_columns(seen, wrong, moments, forward_dated=["positioning"]).is_empty()
+
+    def mandate(item: str) -> Inputs:
+        return replace(inputs, series={"biofuel": early.with_columns(item=pl.lit(item))})
+
+    def laid_down(given: Inputs) -> pl.DataFrame:
+        return seen(replace(given, series={"positioning": given.series["biofuel"]}))
+
+    assert lookahead_columns(laid_down, mandate("rfs_mandate_total"), moments).is_empty()
+    assert set(lookahead_columns(laid_down, mandate("soyoil_fuel_use"), moments)["axis"]) == {"observed"}
 
 
 def test_a_row_that_vanishes_without_the_future_is_a_difference() -> None:

@@ -62,8 +62,7 @@ def known_at(given: Inputs, number: int) -> Inputs:
     day, moment = decision["data_date"], decision["decision_time"]
     public = {
         name: table.filter(pl.col("available_at") <= moment).filter(
-            (pl.col("observed_date") <= day)
-            | (pl.col("item").is_in(AHEAD) if name == "biofuel" else name == "brazil_soy_crop")
+            (pl.col("observed_date") <= day) | (pl.col("item").is_in(AHEAD) if name == "biofuel" else False)
         )
         for name, table in given.series.items()
     }
