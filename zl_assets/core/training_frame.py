@@ -4,15 +4,30 @@ import polars as pl
 
 from zl_assets.core.horizons import Horizon
 
+DECAY = 0.97
+"""Weight of a session's squared return over that of the next: RiskMetrics (1996, section 5.3) for monthly horizons."""
+
 
 def training_frame(rows: pl.DataFrame, horizon: Horizon) -> pl.DataFrame:
     """Rows of a training table with `target` and `usable` in place of `target_{horizon}` and `is_usable`.
 
-    Rows whose windows are not complete are left out: the first one is the 63rd session.
+    Rows whose windows are not complete are left out: the first one is the 63rd session. `ewma_volatility` is added, see
+    `ewma_volatility`.
 
     Args:
         rows: rows of training.zl_training_{surface}_allhistory_{horizon}.
         horizon: its horizon.
     """
     renamed = rows.rename({f"target_{horizon.code}": "target", "is_usable": "usable"})
-    return renamed.filter(pl.col("ma_63").is_not_null()).sort("data_date")
+    sorted_rows = renamed.sort("data_date").with_columns(ewma_volatility=ewma_volatility())
+    return sorted_rows.filter(pl.col("ma_63").is_not_null())
+
+
+def ewma_volatility() -> pl.Expr:
+    """Volatility of one session's log return, from it and those before, weighted by DECAY per session back.
+
+    A return from or to a suspect close counts for nothing. Rows come in order of their sessions.
+    """
+    suspect = pl.col("is_suspect") | pl.col("is_suspect").shift(1, fill_value=False)
+    move = pl.when(~suspect).then((pl.col("return_1d") + 1).log())
+    return move.pow(2).ewm_mean(alpha=1 - DECAY, ignore_nulls=True).sqrt()

@@ -1,4 +1,4 @@
-"""What every forecaster offers, which columns it may learn from, and what a training run returns.
+"""What every forecaster offers, which columns it may learn from, and the rows it learns from.
 
 Belongs here: the contract between models and their callers. No model is fitted here.
 """
@@ -15,10 +15,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from zl_assets.core.evaluation.metrics import ReturnMetrics, suspiciously_good
+from zl_assets.core.evaluation.metrics import ReturnMetrics, kish_effective_size, suspiciously_good
 from zl_assets.core.evaluation.selection import Champion
 from zl_assets.core.horizons import Horizon
 from zl_assets.errors import InputError
+
+Floats = NDArray[np.float64]
 
 STATIONARY_FEATURES: tuple[str, ...] = (
     "return_1d",
@@ -40,6 +42,7 @@ FRAME_COLUMNS: tuple[str, ...] = (
     "session_number",
     "close",
     *STATIONARY_FEATURES,
+    "ewma_volatility",
     "sample_weight",
     "target_date",
     "target",
@@ -48,6 +51,10 @@ FRAME_COLUMNS: tuple[str, ...] = (
     "usable",
 )
 """Columns of a training frame that training reads; further columns are ignored."""
+
+CONTRIBUTION_SCHEMA: dict[str, pl.DataType] = {"feature": pl.String(), "contribution": pl.Float64()}
+"""By how much a feature moves a forecast's median, as a fraction of the price: positive pushes it up."""
+
 
 FOLD_SCHEMA: dict[str, pl.DataType] = {
     "fold": pl.Int64(),
@@ -66,36 +73,68 @@ FOLD_SCHEMA: dict[str, pl.DataType] = {
 
 @runtime_checkable
 class Forecaster(Protocol):
-    """A model of the return over one horizon."""
+    """A model of the return over one horizon.
+
+    A frame holds one row a session in order. A forecast reads its own row and at most `lookback` rows before it,
+    whatever the frame holds beside them, so that forecasting many sessions at once and one by one give the same.
+    """
 
     @property
     def columns_used(self) -> tuple[str, ...]:
-        """Feature columns the fitted model reads, in its order."""
+        """Columns the fitted model reads to forecast, in its order."""
         ...
 
-    def fit(self, frame: pl.DataFrame, target: NDArray[np.float64], weights: NDArray[np.float64]) -> Self:
+    @property
+    def lookback(self) -> int:
+        """How many rows before its own a forecast reads; 0 for a model of single rows."""
+        ...
+
+    def fit(self, frame: pl.DataFrame, target: Floats, weights: Floats) -> Self:
         """Learn from rows, their returns and their weights, each of shape (rows,), and return itself fitted.
 
+        The same rows give the same model. Multiplying every weight by one number changes nothing.
+
         Raises:
-            InputError: a feature column is missing, or a target or weight is not usable.
+            InputError: a column is missing by name, there are too few rows, or a target or weight is not usable.
         """
         ...
 
-    def predict(self, frame: pl.DataFrame) -> NDArray[np.float64]:
-        """Forecast returns as fractions, shape (rows,).
+    def predict_quantiles(self, frame: pl.DataFrame) -> Floats:
+        """Quantiles of the returns at QUANTILE_LEVELS as fractions, shape (rows, 7).
+
+        They may cross: whoever asks sorts them. Rows with fewer than `lookback` rows before them are NaN.
 
         Raises:
-            InputError: a column in `columns_used` is missing, or the model is not fitted.
+            InputError: a column in `columns_used` is missing by name, or the model is not fitted.
         """
         ...
 
     def save(self, directory: Path) -> None:
-        """Write the fitted model in its native text format into an existing directory."""
+        """Write the fitted model in its native, safe format into an existing directory.
+
+        Raises:
+            InputError: the model is not fitted.
+            OSError: a file cannot be written.
+        """
         ...
 
     @classmethod
     def load(cls, directory: Path) -> Self:
-        """Read a model that `save` wrote; it predicts the same bits."""
+        """Read a model that `save` wrote; it predicts the same.
+
+        Raises:
+            InputError: a file is missing or damaged.
+        """
+        ...
+
+    def explain(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """What moves the median of the last row's forecast: rows of CONTRIBUTION_SCHEMA, the largest move first.
+
+        Empty for a model that reads no features.
+
+        Raises:
+            InputError: as `predict_quantiles`.
+        """
         ...
 
 
@@ -166,6 +205,43 @@ def require_columns(frame: pl.DataFrame, columns: Sequence[str], reader: str) ->
             where=reader,
             action="rebuild the training view and train again on it",
         )
+
+
+def require_rows(n_rows: int, target: Floats, weights: Floats) -> None:
+    """Refuse what nothing can be learnt from.
+
+    Raises:
+        InputError: no row, lengths that differ, a target that is not finite, or a weight that is not positive.
+    """
+    if n_rows == 0 or target.shape != (n_rows,) or weights.shape != (n_rows,) or not np.isfinite(target).all():
+        raise InputError(
+            "fitting needs as many finite targets and weights as rows, at least one",
+            where=f"{n_rows} rows, {int(np.isfinite(target).sum())} finite targets, {weights.size} weights",
+            action="fit on labelled rows only",
+        )
+    kish_effective_size(weights)
+
+
+def not_fitted(model: str) -> InputError:
+    """The error of a model that is asked before it has learnt."""
+    return InputError("the model is not fitted", where=model, action="call fit or load first")
+
+
+def matrix(frame: pl.DataFrame, columns: Sequence[str]) -> Floats:
+    """Columns as numbers, shape (rows, columns), C order, nulls as NaN."""
+    floats = frame.select(pl.col(list(columns)).cast(pl.Float64).fill_null(float("nan")))
+    return np.ascontiguousarray(floats.to_numpy(), dtype=np.float64)
+
+
+def floats(frame: pl.DataFrame, column: str) -> Floats:
+    """One column as numbers, shape (rows,), nulls as NaN."""
+    return matrix(frame, [column])[:, 0]
+
+
+def contributions(features: Sequence[str], moved: Floats) -> pl.DataFrame:
+    """Rows of CONTRIBUTION_SCHEMA, the largest move first, features of equal moves by name."""
+    rows = pl.DataFrame({"feature": list(features), "contribution": moved}, schema=CONTRIBUTION_SCHEMA)
+    return rows.sort(pl.col("contribution").abs(), "feature", descending=[True, False])
 
 
 def labelled_rows(frame: pl.DataFrame) -> pl.DataFrame:

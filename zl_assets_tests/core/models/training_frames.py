@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import polars as pl
 
+from zl_assets.core.training_frame import ewma_volatility
+
 SPLIT = date(2023, 1, 1)
 
 
@@ -64,7 +66,7 @@ def training_frame(
     out = pl.from_pandas(frame.iloc[63:]).with_columns(
         pl.col("data_date").cast(pl.Date), pl.col("target").fill_nan(None)
     )
-    out = out.with_columns(pl.Series("target_date", target_dates[63:], dtype=pl.Date))
+    out = out.with_columns(pl.Series("target_date", target_dates[63:], dtype=pl.Date), ewma_volatility=ewma_volatility())
     gone = set(missing) | {s - horizon_sessions for s in missing}
     keep = ~pl.col("session_number").is_in(list(missing))
     target = pl.when(pl.col("session_number").is_in(list(gone))).then(None).otherwise(pl.col("target"))

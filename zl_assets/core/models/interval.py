@@ -1,0 +1,77 @@
+"""An interval around a point forecast, as wide as the market is volatile.
+
+Belongs here: the shape of a forecast's errors. Where a point forecast comes from is its model's business.
+"""
+
+# SciPy carries no types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from zl_assets.core.evaluation.metrics import QUANTILE_LEVELS
+from zl_assets.core.models.base import Floats
+from zl_assets.errors import InputError
+
+LEAST_ERRORS = 63
+"""Fewest errors a shape is estimated from: a quarter."""
+
+DEGREES = (2.5, 100.0)
+"""Bounds of the degrees of freedom: below, the variance is hardly finite; above, it is the normal distribution."""
+
+
+@dataclass(frozen=True)
+class StudentInterval:
+    """Student-t errors around a point, with a scale proportional to the volatility of one session.
+
+    Attributes:
+        scale: of the errors, in volatilities of one session; it holds the horizon's square root of time, too.
+        degrees: of freedom.
+    """
+
+    scale: float
+    degrees: float
+
+    @classmethod
+    def fit(cls, errors: Floats, volatility: Floats) -> Self:
+        """Maximum likelihood of errors in units of the volatility their forecast was made at, centred on zero.
+
+        Errors of overlapping labels are not independent: the estimate is consistent, its likelihood is not one.
+
+        Args:
+            errors: actual minus forecast returns, shape (rows,).
+            volatility: of one session, known when the forecast was made, shape (rows,).
+
+        Raises:
+            InputError: too few errors, one that is not finite, a volatility that is not positive, or no error at all.
+        """
+        from scipy import stats
+
+        sound = errors.shape == volatility.shape and errors.size >= LEAST_ERRORS
+        if not sound or not np.isfinite(errors).all() or not (np.isfinite(volatility) & (volatility > 0)).all():
+            raise InputError(
+                f"an interval needs {LEAST_ERRORS} finite errors with a positive volatility each",
+                where=f"{errors.size} errors, {int((volatility > 0).sum())} positive volatilities",
+                action="load a longer history",
+            )
+        units = errors / volatility
+        if not units.any():
+            raise InputError("no forecast was ever wrong", where="interval", action="check the prices of these dates")
+        low, high = DEGREES
+        degrees, _, scale = stats.t.fit(units, floc=0.0)
+        if not low <= degrees <= high:
+            degrees = min(max(degrees, low), high)
+            _, _, scale = stats.t.fit(units, fdf=degrees, floc=0.0)
+        return cls(float(scale), float(degrees))
+
+    def quantiles(self, point: Floats, volatility: Floats) -> Floats:
+        """Quantiles at QUANTILE_LEVELS around points at volatilities, each of shape (rows,); shape (rows, 7)."""
+        from scipy import stats
+
+        shape = self.scale * stats.t.ppf(np.array(QUANTILE_LEVELS), self.degrees)
+        return point[:, None] + volatility[:, None] * shape[None, :]
