@@ -26,8 +26,9 @@ def training_frame(rows: pl.DataFrame, horizon: Horizon) -> pl.DataFrame:
 def ewma_volatility() -> pl.Expr:
     """Volatility of one session's log return, from it and those before, weighted by DECAY per session back.
 
-    A return from or to a suspect close counts for nothing. Rows come in order of their sessions.
+    A return from or to a suspect close counts for nothing: the estimate stays as it was. Rows come in order of their
+    sessions.
     """
     suspect = pl.col("is_suspect") | pl.col("is_suspect").shift(1, fill_value=False)
     move = pl.when(~suspect).then((pl.col("return_1d") + 1).log())
-    return move.pow(2).ewm_mean(alpha=1 - DECAY, ignore_nulls=True).sqrt()
+    return move.pow(2).ewm_mean(alpha=1 - DECAY, ignore_nulls=True).forward_fill().sqrt()

@@ -40,7 +40,7 @@ class Benchmark:
         require_columns(frame, self.columns_used, f"{self.name}, rows to learn from")
         require_rows(frame.height, target, weights)
         self._level = self._learn(frame, target)
-        self._interval = StudentInterval.fit(target - self._point(frame), floats(frame, "ewma_volatility"))
+        self._interval = StudentInterval.fit(target, self._point(frame), floats(frame, "ewma_volatility"))
         return self
 
     def predict_quantiles(self, frame: pl.DataFrame) -> Floats:

@@ -27,7 +27,10 @@ DEGREES = (2.5, 100.0)
 
 @dataclass(frozen=True)
 class StudentInterval:
-    """Student-t errors around a point, with a scale proportional to the volatility of one session.
+    """Student-t errors of the log return around a point, with a scale proportional to the volatility of one session.
+
+    In logarithms a fall to a half is as far as a rise to the double, as prices move over months, and no price is
+    negative.
 
     Attributes:
         scale: of the errors, in volatilities of one session; it holds the horizon's square root of time, too.
@@ -38,13 +41,14 @@ class StudentInterval:
     degrees: float
 
     @classmethod
-    def fit(cls, errors: Floats, volatility: Floats) -> Self:
+    def fit(cls, actual: Floats, point: Floats, volatility: Floats) -> Self:
         """Maximum likelihood of errors in units of the volatility their forecast was made at, centred on zero.
 
         Errors of overlapping labels are not independent: the estimate is consistent, its likelihood is not one.
 
         Args:
-            errors: actual minus forecast returns, shape (rows,).
+            actual: returns as fractions, above -1, shape (rows,).
+            point: forecasts of them, above -1, shape (rows,).
             volatility: of one session, known when the forecast was made, shape (rows,).
 
         Raises:
@@ -52,6 +56,8 @@ class StudentInterval:
         """
         from scipy import stats
 
+        with np.errstate(invalid="ignore", divide="ignore"):
+            errors = np.log1p(actual) - np.log1p(point)
         sound = errors.shape == volatility.shape and errors.size >= LEAST_ERRORS
         if not sound or not np.isfinite(errors).all() or not (np.isfinite(volatility) & (volatility > 0)).all():
             raise InputError(
@@ -70,8 +76,8 @@ class StudentInterval:
         return cls(float(scale), float(degrees))
 
     def quantiles(self, point: Floats, volatility: Floats) -> Floats:
-        """Quantiles at QUANTILE_LEVELS around points at volatilities, each of shape (rows,); shape (rows, 7)."""
+        """Quantiles of returns at QUANTILE_LEVELS around points at volatilities, each of shape (rows,); (rows, 7)."""
         from scipy import stats
 
         shape = self.scale * stats.t.ppf(np.array(QUANTILE_LEVELS), self.degrees)
-        return point[:, None] + volatility[:, None] * shape[None, :]
+        return np.expm1(np.log1p(point)[:, None] + volatility[:, None] * shape[None, :])

@@ -1,0 +1,114 @@
+"""The model shelf: every model there is, what it is, and how simple it is.
+
+Belongs here: the list. A model is imported when it is made, so that reading the list costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+from zl_assets.core.horizons import Horizon
+from zl_assets.core.models.base import Forecaster
+from zl_assets.errors import InputError
+
+Family = Literal["benchmarks", "statistical", "trees", "neural", "regime", "ensemble"]
+
+NO_CHANGE = "no_change"
+ENSEMBLE = "ensemble"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One model of the shelf. Its place in SHELF is its rank: simpler ones come first.
+
+    Attributes:
+        name: unique.
+        family: kind of model; the second part of its asset key.
+        title: one clause that says what it is.
+        module: below `zl_assets.core.models`.
+        maker: class of the forecaster in `module`.
+        arguments: by name, for the maker.
+        takes_horizon: whether the maker takes `horizon_sessions`.
+        package: distribution whose major version may change the figures.
+        standard: whether a plain `zl run` trains it.
+    """
+
+    name: str
+    family: Family
+    title: str
+    module: str
+    maker: str
+    arguments: tuple[tuple[str, Any], ...] = ()
+    takes_horizon: bool = False
+    package: str | None = None
+    standard: bool = True
+
+    @property
+    def key(self) -> str:
+        """Asset key, dotted."""
+        return f"models.{self.family}.{self.name}"
+
+    def of(self) -> type[Forecaster]:
+        """The class of the forecaster."""
+        return getattr(import_module(f"zl_assets.core.models.{self.module}"), self.maker)
+
+    def make(self, horizon: Horizon) -> Forecaster:
+        """A forecaster of one horizon that has not learnt yet.
+
+        Raises:
+            MissingDependency: the model needs an optional package.
+        """
+        given = {"horizon_sessions": horizon.sessions} if self.takes_horizon else {}
+        return self.of()(**dict(self.arguments), **given)
+
+    def package_major(self) -> str | None:
+        """Major version of the package, None without one."""
+        if self.package is None:
+            return None
+        try:
+            return version(self.package).split(".")[0]
+        except PackageNotFoundError:
+            return None
+
+
+SHELF: tuple[ModelSpec, ...] = (
+    ModelSpec(NO_CHANGE, "benchmarks", "The price stays, as wide as the market is volatile", "benchmarks", "NoChange"),
+    ModelSpec("drift", "benchmarks", "The price goes on as it did on average", "benchmarks", "Drift"),
+    ModelSpec("seasonal_naive", "benchmarks", "The price does as in this week of past years", "benchmarks", "SeasonalNaive"),
+)
+"""From the simplest to the least simple, the ensemble last."""
+
+
+def models() -> dict[str, ModelSpec]:
+    """Models by name, the simplest first."""
+    return {spec.name: spec for spec in SHELF}
+
+
+def chosen_models(asked: str) -> tuple[ModelSpec, ...]:
+    """Models that `standard`, `all` or a comma-separated list of names stands for, in the order of the shelf.
+
+    No-change is always among them: every other model is measured by it.
+
+    Raises:
+        InputError: a name is not on the shelf.
+    """
+    if asked in ("standard", "all"):
+        return tuple(spec for spec in SHELF if spec.standard or asked == "all")
+    names = [name.strip() for name in asked.split(",") if name.strip()]
+    return _named(names)
+
+
+def _named(names: Sequence[str]) -> tuple[ModelSpec, ...]:
+    known = models()
+    strangers = [name for name in names if name not in known]
+    if strangers or not names:
+        raise InputError(
+            f"no such model: {', '.join(strangers) or 'an empty list'}",
+            where="--models",
+            action=f"choose standard, all, or names among {', '.join(known)}",
+        )
+    return tuple(spec for spec in SHELF if spec.name in names or spec.name == NO_CHANGE)
