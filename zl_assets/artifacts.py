@@ -1,10 +1,12 @@
 """The model store: one directory per trained model, whole or not there at all.
 
 Models/local/horizon_{h}/{surface}/{family}/{model}/
-├── {version}/       the eight files of ARTIFACT_FILES
+├── {version}/       the files of ARTIFACT_FILES, and the model in its own format
 ├── latest.txt       the version written last
 ├── .lock            held while writing
 └── .{version}.new-* and .{version}.old-*   a write in progress, or what a killed one left behind
+
+Models/local/horizon_{h}/{surface}/forecasts/{training_data}.parquet   what all models together forecast
 
 A version is built beside its place, flushed to the disk and renamed into place. Where the version exists already, it is
 renamed aside first; a write killed between the two renames leaves the old one whole and aside, where readers find it,
@@ -24,25 +26,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import polars as pl
 
-from zl_assets.core.models.base import FOLD_SCHEMA, TrainedModel
-from zl_assets.core.models.lightgbm_model import MODEL_FILE, LightGBMForecaster
+from zl_assets.core.evaluation.scores import score
+from zl_assets.core.models.base import CONTRIBUTION_SCHEMA, Forecaster
+from zl_assets.core.models.importance import IMPORTANCE_SCHEMA
+from zl_assets.core.models.shelf import NO_CHANGE, ModelSpec, models
+from zl_assets.core.models.training import FOLD_SCHEMA, TrainedModel
 from zl_assets.errors import ConfigurationError, InputError, StorageFull, WarehouseError
 
 ARTIFACT_FILES: tuple[str, ...] = (
-    MODEL_FILE,
     "columns_used.txt",
     "run_id.txt",
     "feature_importance.csv",
+    "drivers.csv",
     "metrics.json",
     "training_config.json",
     "oof.parquet",
     "predictions.parquet",
 )
 LATEST_FILE = "latest.txt"
+FORECASTS = "forecasts"
+"""Directory of the forecasts of a horizon and surface, beside the families of models."""
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -54,20 +61,25 @@ class ArtifactPlace:
     Attributes:
         home: directory that holds `Models`.
         horizon: code of the horizon.
-        surface: feature surface, `prod` or `full`.
         family: family of the model.
         model: name of the model.
+        surface: feature surface, `prod` or `full`.
     """
 
     home: Path
     horizon: str
+    family: str
+    model: str
     surface: str = "prod"
-    family: str = "trees"
-    model: str = "lightgbm"
 
     def __post_init__(self) -> None:
         for name in (self.horizon, self.surface, self.family, self.model):
             _check_name(name)
+
+    @classmethod
+    def of(cls, spec: ModelSpec, home: Path, horizon: str) -> Self:
+        """Where a model of the shelf is stored."""
+        return cls(home, horizon, spec.family, spec.name)
 
     @property
     def directory(self) -> Path:
@@ -90,42 +102,55 @@ class Artifact:
 
     Attributes:
         path: directory it was read from.
+        spec: which model.
         version: its version.
-        forecaster: predicts the same bits as the one that was stored.
-        columns_used: feature columns it reads.
+        columns_used: columns it reads.
         run_id: run that trained it.
         simulated: whether it learned from simulated prices.
-        feature_importance: feature, gain, gain_share, splits.
+        training_data: see `TrainedModel.training_data`.
+        feature_importance: rows of IMPORTANCE_SCHEMA.
+        drivers: rows of CONTRIBUTION_SCHEMA, of the newest forecast.
         metrics: contents of metrics.json.
         training_config: contents of training_config.json.
         oof: out-of-fold rows, see `TrainedModel.oof`.
         folds: one row a fold, see `TrainedModel.folds`.
-        predictions: forecasts made with it, rows of `FORECAST_SCHEMA`.
+        newest: the newest forecast, see `TrainedModel.newest`.
     """
 
     path: Path
+    spec: ModelSpec
     version: str
-    forecaster: LightGBMForecaster
     columns_used: tuple[str, ...]
     run_id: str
     simulated: bool
+    training_data: str
     feature_importance: pl.DataFrame
+    drivers: pl.DataFrame
     metrics: dict[str, Any]
     training_config: dict[str, Any]
     oof: pl.DataFrame
     folds: pl.DataFrame
-    predictions: pl.DataFrame
+    newest: pl.DataFrame
+
+    def forecaster(self) -> Forecaster:
+        """The stored model; it predicts the same as when it was stored.
+
+        Raises:
+            WarehouseError: its files are damaged.
+            MissingDependency: it needs an optional package.
+        """
+        try:
+            return self.spec.of().load(self.path)
+        except InputError as error:
+            raise _damaged(self.path, str(error)) from error
 
 
-def write_artifact(
-    place: ArtifactPlace, trained: TrainedModel, forecasts: pl.DataFrame, *, run_id: str, simulated: bool
-) -> Path:
+def write_artifact(place: ArtifactPlace, trained: TrainedModel, *, run_id: str, simulated: bool) -> Path:
     """Store a trained model under its version and make it the latest; an existing version is replaced as a whole.
 
     Args:
         place: where the versions of this model are stored.
         trained: the model and what its training found out.
-        forecasts: forecasts made with it, rows of `FORECAST_SCHEMA`.
         run_id: run that trained it.
         simulated: whether it learned from simulated prices.
 
@@ -133,15 +158,15 @@ def write_artifact(
         The directory of the version.
 
     Raises:
-        InputError: the model is of another horizon, or a name is not a plain file name.
+        InputError: the model or its horizon is another one, or a name is not a plain file name.
         StorageFull: no space is left; what was stored before is untouched.
         WarehouseError: the directory cannot be written; what was stored before is untouched.
     """
-    if trained.horizon.code != place.horizon:
+    if (trained.horizon.code, trained.spec.name) != (place.horizon, place.model):
         raise InputError(
-            f"a model of horizon {trained.horizon.code} does not belong here",
+            f"{trained.spec.name} of horizon {trained.horizon.code} does not belong here",
             where=str(place.directory),
-            action=f"store it under horizon_{trained.horizon.code}",
+            action=f"store it below horizon_{trained.horizon.code} as {trained.spec.name}",
         )
     target = place.version(trained.model_version)
     with _storage_errors(place.directory):
@@ -150,7 +175,7 @@ def write_artifact(
             _recover(place.directory)
             fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.new-", dir=place.directory))
             try:
-                _write_files(fresh, trained, forecasts, run_id=run_id, simulated=simulated)
+                _write_files(fresh, trained, run_id=run_id, simulated=simulated)
                 _swap_in(fresh, target)
             finally:
                 shutil.rmtree(fresh, ignore_errors=True)
@@ -194,42 +219,101 @@ def read_artifact(path: Path) -> Artifact:
         raise _damaged(directory, f"missing files: {', '.join(missing)}")
     try:
         metrics = json.loads((directory / "metrics.json").read_text(encoding="utf-8"))
+        config = json.loads((directory / "training_config.json").read_text(encoding="utf-8"))
         artifact = Artifact(
             path=directory,
+            spec=models()[config["model"]],
             version=metrics["model_version"],
-            forecaster=LightGBMForecaster.load(directory),
             columns_used=tuple((directory / "columns_used.txt").read_text(encoding="utf-8").split()),
             run_id=(directory / "run_id.txt").read_text(encoding="utf-8").strip(),
             simulated=metrics["simulated"],
-            feature_importance=pl.read_csv(
-                directory / "feature_importance.csv", schema_overrides={"gain": pl.Float64, "gain_share": pl.Float64}
-            ),
+            training_data=metrics["training_data"],
+            feature_importance=pl.read_csv(directory / "feature_importance.csv", schema=IMPORTANCE_SCHEMA),
+            drivers=pl.read_csv(directory / "drivers.csv", schema=CONTRIBUTION_SCHEMA),
             metrics=metrics,
-            training_config=json.loads((directory / "training_config.json").read_text(encoding="utf-8")),
+            training_config=config,
             oof=pl.read_parquet(directory / "oof.parquet"),
             folds=_fold_table(metrics["folds"]),
-            predictions=pl.read_parquet(directory / "predictions.parquet"),
+            newest=pl.read_parquet(directory / "predictions.parquet"),
         )
-    except (OSError, ValueError, KeyError, InputError, pl.exceptions.PolarsError) as error:
+    except (OSError, ValueError, KeyError, pl.exceptions.PolarsError) as error:
         raise _damaged(directory, str(error)) from error
-    if artifact.columns_used != artifact.forecaster.columns_used:
-        raise _damaged(directory, f"columns_used.txt and {MODEL_FILE} name different columns")
+    gone = [name for name in config["model_files"] if not (directory / name).is_file()]
+    if gone:
+        raise _damaged(directory, f"missing files: {', '.join(gone)}")
     return artifact
 
 
-def _write_files(
-    directory: Path, trained: TrainedModel, forecasts: pl.DataFrame, *, run_id: str, simulated: bool
-) -> None:
+def read_shelf(home: Path, horizon: str) -> dict[str, Artifact]:
+    """The latest version of every stored model of a horizon, of those trained on the same rows as no-change.
+
+    Args:
+        home: directory that holds `Models`.
+        horizon: its code.
+
+    Returns:
+        Artifacts by model, the simplest first; a model that was last trained on other rows is not among them.
+
+    Raises:
+        ConfigurationError: no-change was never trained for this horizon.
+        WarehouseError: a file is missing or damaged.
+    """
+    benchmark = read_artifact(latest(ArtifactPlace.of(models()[NO_CHANGE], home, horizon)))
+    found = {NO_CHANGE: benchmark}
+    for spec in models().values():
+        place = ArtifactPlace.of(spec, home, horizon)
+        if spec.name == NO_CHANGE or not (place.directory / LATEST_FILE).is_file():
+            continue
+        artifact = read_artifact(latest(place))
+        if artifact.training_data == benchmark.training_data:
+            found[spec.name] = artifact
+    return found
+
+
+def write_forecasts(home: Path, horizon: str, training_data: str, rows: pl.DataFrame, *, surface: str = "prod") -> Path:
+    """Store what was forecast with the models of a horizon, beside them; the same training rows replace their file.
+
+    Args:
+        home: directory that holds `Models`.
+        horizon: its code.
+        training_data: hash of the rows the models were trained on.
+        rows: forecasts of all of them, rows of FORECAST_SCHEMA.
+        surface: feature surface of the models.
+
+    Raises:
+        StorageFull: no space is left; what was stored before is untouched.
+        WarehouseError: the directory cannot be written.
+    """
+    _check_name(training_data)
+    directory = home / "Models" / "local" / f"horizon_{horizon}" / surface / FORECASTS
+    target = directory / f"{training_data}.parquet"
+    with _storage_errors(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        with _exclusive(directory):
+            fresh = directory / f".{target.name}.new"
+            try:
+                _write_file(fresh, _parquet(rows))
+                fresh.replace(target)
+            finally:
+                fresh.unlink(missing_ok=True)
+            _sync(directory)
+    return target
+
+
+def _write_files(directory: Path, trained: TrainedModel, *, run_id: str, simulated: bool) -> None:
     trained.forecaster.save(directory)
-    _sync(directory / MODEL_FILE)
+    model_files = sorted(path.name for path in directory.iterdir())
+    for name in model_files:
+        _sync(directory / name)
     _write_file(directory / "columns_used.txt", _lines(trained.columns_used))
     _write_file(directory / "run_id.txt", _lines([run_id]))
     _write_file(directory / "feature_importance.csv", trained.feature_importance.write_csv().encode())
+    _write_file(directory / "drivers.csv", trained.drivers.write_csv().encode())
     _write_file(directory / "metrics.json", _json({"simulated": simulated, **_metrics(trained)}))
-    config = {"simulated": simulated, "model_version": trained.model_version, **trained.training_config}
-    _write_file(directory / "training_config.json", _json(config))
+    about = {"simulated": simulated, "model_version": trained.model_version, "model_files": model_files}
+    _write_file(directory / "training_config.json", _json({**about, **trained.training_config}))
     _write_file(directory / "oof.parquet", _parquet(trained.oof))
-    _write_file(directory / "predictions.parquet", _parquet(forecasts))
+    _write_file(directory / "predictions.parquet", _parquet(trained.newest))
     _sync(directory)
 
 
@@ -237,14 +321,11 @@ def _metrics(trained: TrainedModel) -> dict[str, Any]:
     return {
         "model_version": trained.model_version,
         "horizon": trained.horizon.code,
-        "out_of_fold": asdict(trained.oof_metrics),
-        "test": asdict(trained.test_metrics) if trained.test_metrics else None,
+        "training_data": trained.training_data,
+        "out_of_fold": asdict(score(trained.oof, trained.horizon.sessions)),
         "folds": trained.folds.to_dicts(),
-        "champion": asdict(trained.champion),
-        "suspiciously_good": trained.suspiciously_good,
         "n_rows": trained.n_rows,
         "n_effective": trained.n_effective,
-        "dropped_columns": list(trained.dropped_columns),
     }
 
 

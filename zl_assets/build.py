@@ -8,6 +8,7 @@ import dagster as dg
 
 from zl_assets.assets import (
     archive,
+    evaluation,
     features,
     full_surface,
     market_data,
@@ -18,9 +19,10 @@ from zl_assets.assets import (
     regimes,
     training,
 )
-from zl_assets.automation.jobs import FULL_SURFACE_JOB, FULL_TRAINING_JOB, HORIZON_JOB, MARKET_JOB
+from zl_assets.automation.jobs import ALL_MODELS_JOB, FULL_SURFACE_JOB, FULL_TRAINING_JOB, HORIZON_JOB, MARKET_JOB
 from zl_assets.automation.query_usage import StepUsage
 from zl_assets.checks import archive as archive_checks
+from zl_assets.checks import evaluation as evaluation_checks
 from zl_assets.checks import features as feature_checks
 from zl_assets.checks import full_surface as full_checks
 from zl_assets.checks import market_data as market_checks
@@ -47,6 +49,7 @@ ASSETS = [
     full_surface,
     training,
     models,
+    evaluation,
     predictions,
     monitoring,
     archive,
@@ -60,6 +63,7 @@ CHECKS = [
     surface_checks,
     training_checks,
     model_checks,
+    evaluation_checks,
     prediction_checks,
     evidence_checks,
     archive_checks,
@@ -107,7 +111,7 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
     return dg.Definitions(
         assets=dg.load_assets_from_modules(ASSETS, include_specs=True),
         asset_checks=dg.load_asset_checks_from_modules(CHECKS),
-        jobs=[MARKET_JOB, HORIZON_JOB, FULL_SURFACE_JOB, FULL_TRAINING_JOB],
+        jobs=[MARKET_JOB, HORIZON_JOB, ALL_MODELS_JOB, FULL_SURFACE_JOB, FULL_TRAINING_JOB],
         resources=resources,
         executor=dg.in_process_executor,
     )

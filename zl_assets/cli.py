@@ -17,7 +17,7 @@ import typer
 
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.errors import ConfigurationError, QueryRefused, ZlError
-from zl_assets.printing import SIMULATED, flat, print_archived, print_forecasts, print_json, print_rows, progress, say
+from zl_assets.printing import SIMULATED, flat, print_archived, print_forecasts, print_json, print_leaderboard, print_rows, progress, say
 
 if TYPE_CHECKING:
     import polars as pl
@@ -82,6 +82,9 @@ def run(
     surface: Annotated[
         Literal["prod", "full"], typer.Option(help="full: the wide matrix and its tables, too.")
     ] = "prod",
+    models: Annotated[
+        str | None, typer.Option(help="standard, all, or names with commas between.", metavar="NAMES")
+    ] = None,
     warehouse: WarehouseOption = None,
     accept_corrections: Annotated[
         bool, typer.Option("--accept-corrections", help="Let delivered bars replace stored ones that say otherwise.")
@@ -95,7 +98,9 @@ def run(
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     corrections = accept_corrections or None
-    settings = _settings(home=home, data=data, warehouse=warehouse, accept_corrections=corrections)
+    settings = _settings(
+        home=home, data=data, warehouse=warehouse, accept_corrections=corrections, models=models
+    )
     codes = [h for h in HORIZONS if not horizon or h in horizon]
     with progress() as report:
         outcome = run_graph(settings, codes, report, full_surface=surface == "full")
@@ -110,6 +115,23 @@ def run(
     else:
         print_forecasts(rows)
         say(f"done in {outcome.seconds:.0f} s; results are in {settings.place}")
+
+
+@app.command()
+def leaderboard(
+    home: HomeOption = None,
+    horizon: HorizonOption = "all",
+    warehouse: WarehouseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how every model did out of fold beside no-change, the best first."""
+    from zl_assets.automation.leaderboard import newest_evaluation
+
+    rows = newest_evaluation(_settings(home=home, warehouse=warehouse), _codes(horizon))
+    if as_json:
+        print_json({"simulated": bool(rows["is_simulated"].any()), "models": rows.to_dicts()})
+    else:
+        print_leaderboard(rows)
 
 
 @app.command()
@@ -432,18 +454,14 @@ def _rows_of(warehouse: Warehouse, sql: str) -> pl.DataFrame:
 
 
 def _latest(settings: Settings, codes: list[str]) -> pl.DataFrame:
-    """The published row of each horizon, shortest first, with `candidate_mae`, LightGBM's error on the same rows."""
+    """The published row of each horizon, shortest first."""
     import polars as pl
 
-    from zl_assets.assets.predictions import FORECASTS, latest_name
+    from zl_assets.assets.predictions import latest_name
     from zl_assets.build import build_warehouse
 
     warehouse = build_warehouse(settings)
-    rows = pl.concat([warehouse.read(f"SELECT * FROM {latest_name(code)}") for code in codes])
-    candidate = warehouse.read(
-        f"SELECT horizon, as_of_date, run_id, model_mae AS candidate_mae FROM {FORECASTS} WHERE model = 'lightgbm'"
-    )
-    return rows.join(candidate, on=["horizon", "as_of_date", "run_id"], how="left", maintain_order="left")
+    return pl.concat([warehouse.read(f"SELECT * FROM {latest_name(code)}") for code in codes])
 
 
 if __name__ == "__main__":

@@ -18,31 +18,74 @@ SIMULATED = "SIMULATED market"
 
 
 def print_forecasts(rows: pl.DataFrame) -> None:
-    """A table of published rows, as `predictions.vw_zl_{h}_latest` and `candidate_mae` give them."""
+    """A table of published rows, as `predictions.vw_zl_{h}_latest` gives them, and why each is published."""
     from rich.table import Table
 
     simulated = bool(rows["is_simulated"].any())
     title = "ZL soybean oil, US cents per lb"
     table = Table(title=f"SIMULATED market, worthless as a forecast: {title}" if simulated else title)
-    for heading in ("horizon", "as of", "target date", "last price", "forecast", "80 % interval", "published"):
+    for heading in (
+        *("horizon", "as of", "target date", "last price", "forecast", "80 % interval"),
+        *("P(rise)", "conviction", "confidence", "published"),
+    ):
         table.add_column(heading, justify="left" if heading == "published" else "right")
-    table.add_column("LightGBM error / no-change error", justify="right")
     for row in rows.iter_rows(named=True):
         table.add_row(
             row["horizon"],
             str(row["as_of_date"]),
             str(row["target_date"]),
             f"{row['current_price']:.2f}",
-            f"{row['predicted_price']:.2f}",
-            f"{row['q10']:.2f} to {row['q90']:.2f}",
-            row["model"],
-            _ratio(row["candidate_mae"], row["no_change_mae"]),
+            _figure(row["predicted_price"], ".2f"),
+            f"{row['q10']:.2f} to {row['q90']:.2f}" if row["q10"] is not None else "",
+            _figure(row["direction_probability"], ".2f"),
+            _figure(row["conviction"], ".0f"),
+            _figure(row["confidence"], ".0f"),
+            row["model"] if row["state"] == "ok" else row["state"],
         )
-    _console().print(table)
+    console = _console()
+    console.print(table)
+    for row in rows.iter_rows(named=True):
+        console.print(f"{row['horizon']}: {row['champion_reason']}")
 
 
-def _ratio(error: float, of: float) -> str:
-    return f"{error:.4f} / {of:.4f} = {error / of:.2f}" if of else f"{error:.4f} / {of:.4f}"
+def print_leaderboard(rows: pl.DataFrame) -> None:
+    """A table per horizon of rows of monitoring.model_evaluation."""
+    from rich.table import Table
+
+    for (horizon,), models in rows.group_by("horizon", maintain_order=True):
+        windows, scheme = models["n_independent"][0], models["fold_scheme"][0]
+        title = f"{horizon}, out of fold ({scheme}), {windows} independent windows"
+        simulated = bool(models["is_simulated"].any())
+        table = Table(title=f"{SIMULATED}: {title}" if simulated else title, title_justify="left")
+        table.add_column("model")
+        for heading in (
+            *("CRPS", "/ no-change", "raw / EWMA", "p", "MAE", "/ no-change", "RMSE / no-change", "hit rate"),
+            *("50 %", "80 %", "90 %", "Sharpe"),
+        ):
+            table.add_column(heading, justify="right")
+        for r in models.iter_rows(named=True):
+            table.add_row(
+                f"{r['model']} *" if r["is_champion"] else r["model"],
+                _figure(r["crps"], ".4f"),
+                _figure(r["crps_vs_no_change"], ".3f"),
+                _figure(r["raw_crps_vs_no_change"], ".3f"),
+                _figure(r["p_value"], ".3f"),
+                _figure(r["mae"], ".4f"),
+                _figure(r["mae_vs_no_change"], ".3f"),
+                _figure(r["rmse_vs_no_change"], ".3f"),
+                _figure(r["hit_rate"], ".3f"),
+                *[_figure(r[f"coverage_{level}"], ".3f") for level in (50, 80, 90)],
+                _sharpe(r["sharpe"], r["sharpe_standard_error"]),
+            )
+        _console().print(table)
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+def _sharpe(value: float | None, error: float | None) -> str:
+    return "" if value is None or error is None else f"{value:.2f} ± {error:.2f}"
 
 
 def print_rows(title: str, rows: list[dict[str, Any]], columns: list[str] | None = None) -> None:

@@ -36,6 +36,13 @@ class Settings(BaseSettings):
         default=False,
         description="Let delivered bars replace stored ones that say otherwise; the replaced are quarantined",
     )
+    as_of: Literal["data", "today"] = Field(
+        default="data",
+        description="Day forecasts are made: `data` is the newest session of the data, `today` the date of the clock; "
+        "no forecast is given where the data are more than five sessions older",
+    )
+    models: str = Field(default="standard", description="Models to train: standard, all, or names with commas between")
+    mlflow: bool = Field(default=True, description="Log each training run to MLflow, in mlflow.db of the home")
     warehouse: Literal["duckdb", "bigquery"] = Field(default="duckdb", description="Engine that stores the tables")
     warehouse_lock_seconds: float = Field(
         default=30.0, ge=0, description="How long to wait for another process that holds the embedded warehouse"

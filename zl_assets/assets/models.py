@@ -1,77 +1,150 @@
-"""The models of a horizon: trained, judged and written to the model store."""
+"""The models of a horizon: each trained, judged and written to the model store as an asset of its own."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from zl_assets.assets.common import node, picture, utc_now
+from zl_assets.assets.common import node, picture
 from zl_assets.assets.training import TABLE, table_name
-from zl_assets.core.horizons import HORIZONS
+from zl_assets.core.horizons import HORIZONS, Horizon
+from zl_assets.core.models.shelf import ENSEMBLE, SHELF, ModelSpec, models
 from zl_assets.settings import Settings
 from zl_assets.warehouse.base import Warehouse
 
-LIGHTGBM = "models.trees.lightgbm"
+if TYPE_CHECKING:
+    import polars as pl
+
+    from zl_assets.core.models.training import TrainedModel
+
+GROUP = "models_{family}"
+"""Dagster group of the models of a family."""
 
 
-@dg.asset(
-    **node(
-        LIGHTGBM,
-        group="models",
-        kind="lightgbm",
-        description="LightGBM of one horizon: purged walk-forward beside no-change, then refit on every labelled row",
-        per_horizon=True,
-    ),
-    deps=[TABLE.split(".")],
-)
-def lightgbm(
-    context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]
-):
-    """Train, judge, forecast the newest session, and store it all as one artifact."""
-    from zl_assets.artifacts import ArtifactPlace, write_artifact
-    from zl_assets.core import figures
-    from zl_assets.core.exchange_calendar import session_after
-    from zl_assets.core.forecasts import ForecastContext, forecast_rows, newest_usable_row
-    from zl_assets.core.models.lightgbm_model import train_and_evaluate
+def model_group(spec: ModelSpec) -> str:
+    """Dagster group of a model."""
+    return GROUP.format(family=spec.family)
+
+
+def _node(spec: ModelSpec) -> dict[str, Any]:
+    description = f"{spec.title}: purged walk-forward beside no-change, then fitted on every labelled row"
+    kind = (spec.package or "polars").removesuffix("-cpu")
+    return node(spec.key, group=model_group(spec), kind=kind, description=description, per_horizon=True)
+
+
+def training_rows(warehouse: Warehouse, horizon: Horizon) -> "pl.DataFrame":
+    """The frame that models of a horizon learn from."""
     from zl_assets.core.training_frame import training_frame
 
+    rows = warehouse.read(f"SELECT * FROM {table_name(horizon.code)} ORDER BY data_date")
+    return training_frame(rows, horizon)
+
+
+def is_simulated(frame: "pl.DataFrame") -> bool:
+    """Whether any row is of a simulated market."""
+    return bool(frame["source"].eq("simulated").any())
+
+
+def model_asset(spec: ModelSpec) -> dg.AssetsDefinition:
+    """The asset of one model that learns from the training table."""
+
+    @dg.asset(**_node(spec), deps=[TABLE.split(".")])
+    def trained(
+        context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]
+    ):
+        """Train, judge, forecast the newest session, and store it all as one artifact."""
+        from zl_assets.core.models.training import train
+
+        horizon = HORIZONS[context.partition_key]
+        frame = training_rows(warehouse, horizon)
+        with logged(settings, context.run.run_id, spec, horizon) as log:
+            found = train(spec, frame, horizon)
+            return stored(log, settings, found, simulated=is_simulated(frame))
+
+    return trained
+
+
+@dg.asset(**_node(models()[ENSEMBLE]), deps=[spec.key.split(".") for spec in SHELF if spec.name != ENSEMBLE])
+def ensemble(
+    context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]
+):
+    """Blend the models that were trained on the same rows, and store the blend as an artifact like theirs."""
+    from zl_assets.artifacts import read_shelf
+    from zl_assets.core.models.blending import train_ensemble
+
     horizon = HORIZONS[context.partition_key]
-    name = table_name(horizon.code)
-    frame = training_frame(warehouse.read(f"SELECT * FROM {name} ORDER BY data_date"), horizon)
-    simulated = bool(frame["source"].eq("simulated").any())
-    trained = train_and_evaluate(frame, horizon)
-    newest = newest_usable_row(frame)
-    forecasts = forecast_rows(
-        newest,
-        forecaster=trained.forecaster,
-        model_version=trained.model_version,
-        oof=trained.oof,
-        context=ForecastContext(
-            horizon=horizon,
-            target_date=session_after("grains", newest["data_date"].item(), horizon.sessions),
-            run_id=context.run.run_id,
-            is_simulated=simulated,
-            created_at=utc_now(),
-        ),
-    )
-    place = ArtifactPlace(settings.home, horizon.code)
-    path = write_artifact(place, trained, forecasts, run_id=context.run.run_id, simulated=simulated)
-    oof, test = trained.oof_metrics, trained.test_metrics
+    frame = training_rows(warehouse, horizon)
+    members = {name: a for name, a in read_shelf(settings.home, horizon.code).items() if name != ENSEMBLE}
+    with logged(settings, context.run.run_id, models()[ENSEMBLE], horizon) as log:
+        found = train_ensemble({n: (a.oof, a.newest) for n, a in members.items()}, frame, horizon)
+        return stored(log, settings, found, simulated=is_simulated(frame))
+
+
+MODEL_ASSETS = [model_asset(spec) for spec in SHELF if spec.name != ENSEMBLE]
+
+
+@dataclass
+class Log:
+    """Where a training run is told; what goes to MLflow is left out where it is switched off."""
+
+    run_id: str
+    metrics: dict[str, float | int | None] = field(default_factory=dict[str, float | int | None])
+    parameters: dict[str, Any] = field(default_factory=dict[str, Any])
+    files: dict[str, bytes] = field(default_factory=dict[str, bytes])
+
+
+@contextmanager
+def logged(settings: Settings, dagster_run_id: str, spec: ModelSpec, horizon: Horizon) -> Iterator[Log]:
+    """A log whose run identifier is MLflow's, or Dagster's where `ZL_MLFLOW` is off."""
+    if not settings.mlflow:
+        yield Log(dagster_run_id)
+        return
+    from zl_assets.tracking import tracked_run
+
+    tags = {"dagster_run_id": dagster_run_id, "family": spec.family, "horizon": horizon.code}
+    with tracked_run(settings.home, horizon.code, spec.name, tags) as run:
+        log = Log(run.run_id)
+        yield log
+        run.log(parameters=log.parameters, metrics=log.metrics)
+        run.log_files(log.files)
+
+
+def stored(log: Log, settings: Settings, found: "TrainedModel", *, simulated: bool) -> dg.MaterializeResult[Any]:
+    """Write the artifact, and say what was found."""
+    from zl_assets.artifacts import ArtifactPlace, write_artifact
+    from zl_assets.core import figures
+    from zl_assets.core.evaluation.scores import score
+
+    place = ArtifactPlace.of(found.spec, settings.home, found.horizon.code)
+    path = write_artifact(place, found, run_id=log.run_id, simulated=simulated)
+    scores = score(found.oof, found.horizon.sessions)
+    told: Mapping[str, float | int | None] = {
+        "crps": scores.crps,
+        "mae": scores.mae,
+        "mae_no_change": scores.no_change_mae,
+        "rmse_vs_no_change": scores.rmse_vs_no_change,
+        "coverage_80": scores.coverage_80,
+        "coverage_90": scores.coverage_90,
+        "crossing_rate": scores.crossing_rate,
+        "training_rows": found.n_rows,
+        "effective_sample_size": round(found.n_effective, 1),
+        "folds": found.folds.height,
+    }
+    fan = figures.fan_figure(found.oof, f"{found.spec.name}, {found.horizon.code}", simulated=simulated)
+    log.metrics.update(told)
+    log.parameters.update({"simulated": simulated, "artifact": str(path.relative_to(settings.home))})
+    log.parameters.update(found.training_config)
+    log.files.update({"out_of_fold.png": fan, "metrics.json": (path / "metrics.json").read_bytes()})
     return dg.MaterializeResult(
         metadata={
             "simulated": simulated,
             "artifact": dg.MetadataValue.path(str(path)),
-            "model_version": trained.model_version,
-            "columns_used": ", ".join(trained.columns_used),
-            "training_rows": trained.n_rows,
-            "effective_sample_size": round(trained.n_effective, 1),
-            "folds": trained.folds.height,
-            "oof_mae": oof.mae,
-            "oof_mae_no_change": oof.no_change_mae,
-            "oof_skill_vs_no_change": oof.skill_vs_no_change or 0.0,
-            "test_mae": test.mae if test else "not enough rows",
-            "test_mae_no_change": test.no_change_mae if test else "not enough rows",
-            "published": trained.champion.reason,
-            "out_of_fold": picture(figures.out_of_fold_figure(trained.oof, horizon.code, simulated=simulated)),
-            "importance": picture(
-                figures.importance_figure(trained.feature_importance, horizon.code, simulated=simulated)
-            ),
+            "model_version": found.model_version,
+            "run_id": log.run_id,
+            "columns_used": ", ".join(found.forecaster.columns_used),
+            **{name: value for name, value in told.items() if value is not None},
+            "out_of_fold": picture(fan),
         }
     )

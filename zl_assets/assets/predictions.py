@@ -1,12 +1,26 @@
 """The forecasts of every model, and the one that is published per horizon."""
 
+from datetime import date
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
-from zl_assets.assets.common import WAREHOUSE_POOL, merged, node
-from zl_assets.assets.models import LIGHTGBM
+from zl_assets.assets.common import WAREHOUSE_POOL, merged, node, picture, utc_now
+from zl_assets.assets.evaluation import EVALUATION, model_forecasts
+from zl_assets.assets.features import sessions_and_series
+from zl_assets.assets.models import training_rows
+from zl_assets.core.horizons import HORIZONS
 from zl_assets.settings import Settings
 from zl_assets.warehouse.base import Warehouse
 from zl_assets.warehouse.contracts import view_sql
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import polars as pl
+
+    from zl_assets.artifacts import Artifact
+    from zl_assets.core.forecasts import ModelForecast
 
 FORECASTS = "predictions.zl_forecasts"
 LATEST = "predictions.vw_zl_latest"
@@ -19,31 +33,69 @@ def latest_name(horizon: str) -> str:
 
 @dg.asset(
     **node(FORECASTS, group="predictions", kind="polars", per_horizon=True),
-    deps=[LIGHTGBM.split(".")],
+    deps=[EVALUATION.split(".")],
     pool=WAREHOUSE_POOL,
 )
 def zl_forecasts(
     context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]
 ):
-    """Merge the forecasts of the horizon's latest artifact."""
-    from zl_assets.artifacts import ArtifactPlace, latest, read_artifact
+    """Calibrate and compare what the models said, and merge a row of each; one of them is published."""
+    from zl_assets.artifacts import read_shelf, write_forecasts
+    from zl_assets.core import figures
+    from zl_assets.core.evaluation.crisis_claim import crisis_claim
+    from zl_assets.core.exchange_calendar import session_after
+    from zl_assets.core.forecasts import ForecastContext, publish
+    from zl_assets.core.market_state import market_state
 
-    artifact = read_artifact(latest(ArtifactPlace(settings.home, context.partition_key)))
-    result = warehouse.merge(FORECASTS, artifact.predictions)
-    published = artifact.predictions.filter("is_champion").row(0, named=True)
+    horizon = HORIZONS[context.partition_key]
+    shelf = read_shelf(settings.home, horizon.code)
+    frame = training_rows(warehouse, horizon)
+    newest = next(iter(shelf.values()))
+    as_of = newest.newest["data_date"].item()
+    newest_day: date = frame["data_date"][-1]
+    sessions, series = sessions_and_series(warehouse)
+    found = publish(
+        _unless_refused(shelf, frame, horizon.sessions, utc_now().date() if settings.as_of == "today" else newest_day),
+        market_state(frame, sessions, series, settings.decision_time, horizon),
+        ForecastContext(
+            horizon=horizon,
+            target_date=session_after("grains", as_of, horizon.sessions),
+            is_simulated=newest.simulated,
+            created_at=utc_now(),
+            data_as_of=newest_day,
+        ),
+    )
+    result = warehouse.merge(FORECASTS, found.rows)
+    write_forecasts(settings.home, horizon.code, newest.training_data, found.rows)
+    published = found.rows.filter("is_champion").row(0, named=True)
+    fan = figures.fan_figure(found.champion, f"{published['model']}, {horizon.code}", simulated=newest.simulated)
     return dg.MaterializeResult(
         metadata={
-            **merged(result, artifact.predictions.height),
-            "simulated": artifact.simulated,
+            **merged(result, found.rows.height),
+            "simulated": newest.simulated,
             "as_of_date": str(published["as_of_date"]),
             "target_date": str(published["target_date"]),
             "published_model": published["model"],
+            "state": published["state"],
             "price": published["current_price"],
-            "forecast": published["predicted_price"],
-            "interval_80": f"{published['q10']:.2f} to {published['q90']:.2f}",
+            **{name: published[name] for name in ("predicted_price", "q10", "q90") if published[name] is not None},
             "why": published["champion_reason"],
+            "crisis_claim": crisis_claim(found.trust).sentence,
+            "forecasts": picture(fan),
         }
     )
+
+
+def _unless_refused(
+    shelf: "Mapping[str, Artifact]", frame: "pl.DataFrame", sessions: int, as_of: date
+) -> "list[ModelForecast]":
+    """What the stored models said, with the reason of those whose row they must not forecast."""
+    from dataclasses import replace
+
+    from zl_assets.core.refusals import refusals
+
+    reasons = refusals({name: a.columns_used for name, a in shelf.items()}, frame, sessions, as_of)
+    return [replace(told, refusal=reasons.get(told.model)) for told in model_forecasts(shelf)]
 
 
 @dg.asset(

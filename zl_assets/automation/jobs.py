@@ -1,23 +1,38 @@
 """The jobs: everything up to the matrix once, everything after it once per horizon."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 
 from zl_assets.checks.archive import SHIM_CHECKS
+from zl_assets.core.models.shelf import SHELF, ModelSpec, chosen_models
 from zl_assets.warehouse.shims import SHIMS
 
-_PER_HORIZON = dg.AssetSelection.groups("training", "models", "predictions")
+_MODELS = dg.AssetSelection.assets(*[spec.key.split(".") for spec in SHELF])
+_AROUND_MODELS = dg.AssetSelection.groups("training", "evaluation", "predictions")
 _WHEN_ASKED = dg.AssetSelection.groups("archive", "full_surface", "full_training", "monitoring")
 _OF_SHIMS = dg.AssetSelection.checks(*[dg.AssetCheckKey(dg.AssetKey(SHIMS.split(".")), c.name) for c in SHIM_CHECKS])
 
+
+def with_models(chosen: Sequence[ModelSpec]) -> dg.AssetSelection:
+    """Everything of a horizon, with some of the models."""
+    return _AROUND_MODELS | dg.AssetSelection.assets(*[spec.key.split(".") for spec in chosen])
+
+
 MARKET_JOB = dg.define_asset_job(
     "market_job",
-    selection=(dg.AssetSelection.all() - _PER_HORIZON - _WHEN_ASKED) | _OF_SHIMS,
+    selection=(dg.AssetSelection.all() - _MODELS - _AROUND_MODELS - _WHEN_ASKED) | _OF_SHIMS,
     description="Vendor bars, sessions, regimes and the feature matrix, with their checks; the grace of shim views",
 )
 HORIZON_JOB = dg.define_asset_job(
     "horizon_job",
-    selection=_PER_HORIZON,
-    description="Training view, training table, model, forecast and latest view of one horizon, with their checks",
+    selection=with_models(chosen_models("standard")),
+    description="Training view, training table, standard models, forecast and latest view of one horizon, with checks",
+)
+ALL_MODELS_JOB = dg.define_asset_job(
+    "all_models_job",
+    selection=with_models(SHELF),
+    description="What horizon_job does, with every model of the shelf",
 )
 FULL_SURFACE_JOB = dg.define_asset_job(
     "full_surface_job",

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import dagster as dg
 
 from zl_assets.automation.instance import IN_PROCESS_TAG, end_abandoned_runs, only_run, open_instance, prepare_home
-from zl_assets.automation.jobs import FULL_SURFACE_JOB, FULL_TRAINING_JOB, HORIZON_JOB, MARKET_JOB
+from zl_assets.automation.jobs import ALL_MODELS_JOB, FULL_SURFACE_JOB, FULL_TRAINING_JOB, MARKET_JOB, with_models
 from zl_assets.build import build_definitions, build_warehouse
 from zl_assets.checks.common import WHAT_TO_DO
+from zl_assets.core.models.shelf import chosen_models
 from zl_assets.errors import CheckFailed, Interrupted, StorageFull
 from zl_assets.settings import Settings
 from zl_assets.warehouse.contracts import full_contracts
@@ -120,6 +121,7 @@ def run_graph(settings: Settings, horizons: Sequence[str], report: Report, *, fu
     if full_surface:
         warehouse.ensure(full_contracts().values())
     definitions = build_definitions(settings)
+    chosen = with_models(chosen_models(settings.models))
     with only_run(settings), open_instance(settings) as instance:
         for run_id in end_abandoned_runs(instance):
             report(f"run {run_id[:8]} had been killed: marked as failed")
@@ -129,7 +131,7 @@ def run_graph(settings: Settings, horizons: Sequence[str], report: Report, *, fu
             finished.append(_execute(definitions, instance, FULL_SURFACE_JOB.name, None, report))
         for horizon in horizons:
             report(f"horizon {horizon}")
-            finished.append(_execute(definitions, instance, HORIZON_JOB.name, horizon, report))
+            finished.append(_execute(definitions, instance, ALL_MODELS_JOB.name, horizon, report, chosen))
             if full_surface:
                 finished.append(_execute(definitions, instance, FULL_TRAINING_JOB.name, horizon, report))
     warnings = tuple(w for _, failed in finished for w in failed)
@@ -148,9 +150,14 @@ def _require_room(settings: Settings) -> None:
 
 
 def _execute(
-    definitions: dg.Definitions, instance: dg.DagsterInstance, job: str, partition: str | None, report: Report
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    job: str,
+    partition: str | None,
+    report: Report,
+    only: dg.AssetSelection | None = None,
 ) -> tuple[str, list[FailedCheck]]:
-    """Run one job in this process; returns its run id and the checks that failed without stopping it."""
+    """Run one job, or some of its assets, in this process; returns its run id and the checks that warned."""
     listener = _Listener(report, partition)
     definition = _with_listener(definitions, listener).resolve_job_def(job)
     try:
@@ -159,6 +166,7 @@ def _execute(
             partition_key=partition,
             run_config={"loggers": {_LOGGER: {}}},
             tags={IN_PROCESS_TAG: "true"},
+            asset_selection=sorted(only.resolve(definition.asset_layer.asset_graph)) if only else None,
         )
     except dg.DagsterExecutionStepExecutionError as error:
         raise error.user_exception from error

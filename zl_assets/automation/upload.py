@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zl_assets.artifacts import FORECASTS as STORED
 from zl_assets.assets.predictions import FORECASTS, LATEST, latest_name
 from zl_assets.errors import InputError
 from zl_assets.warehouse.base import Warehouse
@@ -75,8 +76,8 @@ def upload(
     return Uploaded(len(files), missing.height, tuple(views))
 
 
-_PATTERN = "*/*/*/[!.]*/predictions.parquet"
-"""Surface, family, model and version; a version being written has a name with a leading dot."""
+_PATTERN = f"*/{STORED}/[!.]*.parquet"
+"""Below a horizon: the surface, and a file per set of training rows; one being written has a leading dot."""
 
 
 def _forecasts(files: Sequence[Path]) -> pl.DataFrame:

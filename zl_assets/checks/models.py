@@ -1,13 +1,13 @@
-"""Checks of the trained models."""
+"""Checks of the trained models, the same for each of them."""
 
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from zl_assets.assets.models import LIGHTGBM
-from zl_assets.assets.training import table_name
+from zl_assets.assets.models import training_rows
 from zl_assets.checks.common import Check, Verdict, evaluated, no_offender, specs
 from zl_assets.core.horizons import HORIZONS
+from zl_assets.core.models.shelf import SHELF, ModelSpec
 from zl_assets.partitions import HORIZON_PARTITIONS
 from zl_assets.settings import Settings
 from zl_assets.warehouse.base import Warehouse
@@ -17,17 +17,24 @@ if TYPE_CHECKING:
 
     from zl_assets.artifacts import Artifact
 
+SAME_FORECAST = 1e-6
+"""Return by which a loaded model may differ from the one that was stored: the rounding of single precision."""
+
 MAX_FOLD_RATIO = 3.0
 MAX_GAIN_SHARE = 0.9
 
 
 def evaluate_trained(artifact: "Artifact", rows: "pl.DataFrame") -> Verdict:
-    """The stored model loads and predicts a finite return for every row it may be asked about."""
+    """The stored model loads, and forecasts the newest session as it did when it was trained."""
     import numpy as np
 
-    predicted = artifact.forecaster.predict(rows)
-    finite = int(np.isfinite(predicted).sum())
-    return Verdict(finite == rows.height > 0, {"rows": rows.height, "finite_predictions": finite})
+    from zl_assets.core.evaluation.metrics import QUANTILE_COLUMNS
+    from zl_assets.core.models.training import forecast_of, readable_rows
+
+    again = forecast_of(artifact.forecaster(), readable_rows(rows), rows.join(artifact.newest, on="session_number", how="semi"))
+    stored, now = (frame.select(QUANTILE_COLUMNS).to_numpy() for frame in (artifact.newest, again))
+    apart = float(np.abs(stored - now).max()) if stored.shape == now.shape else float("nan")
+    return Verdict(apart <= SAME_FORECAST, {"model_version": artifact.version, "largest_difference": apart})
 
 
 def evaluate_folds_stable(folds: "pl.DataFrame") -> Verdict:
@@ -57,20 +64,24 @@ def evaluate_importance_sensible(importance: "pl.DataFrame", rows: "pl.DataFrame
     constant = [f for f in used if rows[f].drop_nulls().n_unique() <= 1]
     absent = [f for f in importance["feature"].to_list() if f not in rows.columns]
     wrong = importance.filter(
-        (pl.col("gain_share") > MAX_GAIN_SHARE) | pl.col("feature").is_in(constant) | pl.col("feature").is_in(absent)
+        (pl.col("gain_share").fill_null(0.0) > MAX_GAIN_SHARE) | pl.col("feature").is_in(constant) | pl.col("feature").is_in(absent)
     )
     numbers = {"largest_share": importance["gain_share"].max(), "constant": len(constant), "absent": len(absent)}
     return no_offender(wrong, **numbers)
 
 
-def evaluate_not_too_good(metrics: dict[str, object]) -> Verdict:
-    """Out-of-fold figures are not so good that they must come from the future."""
-    shown = {k: v for k, v in metrics.items() if isinstance(v, int | float | str)}
-    return Verdict(not metrics["suspiciously_good"], shown)
+def evaluate_quantiles_sound(oof: "pl.DataFrame") -> Verdict:
+    """Every out-of-fold interval has a width, ends above a total loss, and holds its own median."""
+    import polars as pl
+
+    narrow = (pl.col("q05") >= pl.col("q50")) | (pl.col("q95") <= pl.col("q50"))
+    wrong = oof.filter((narrow | (pl.col("q05") <= -1)).fill_null(value=True))
+    shown = wrong.select("data_date", "q05", "q50", "q95")
+    return no_offender(shown, rows=oof.height, crossed=round(float(oof["crossed"].mean() or 0.0), 4))  # pyright: ignore
 
 
 CHECKS = (
-    Check("trained", "The stored model loads and predicts", lambda a, rows: evaluate_trained(a, rows)),
+    Check("trained", "The stored model loads and forecasts what it did", lambda a, rows: evaluate_trained(a, rows)),
     Check(
         "folds_stable",
         "No fold's error, in units of no-change, above three times the median",
@@ -81,21 +92,30 @@ CHECKS = (
         "No constant feature used, no feature above 90 % of the gain",
         lambda a, rows: evaluate_importance_sensible(a.feature_importance, rows),
     ),
-    Check("not_too_good", "Out-of-fold figures do not look like a leak", lambda a, _: evaluate_not_too_good(a.metrics)),
+    Check("quantiles_sound", "Intervals have a width around their median", lambda a, _: evaluate_quantiles_sound(a.oof)),
 )
+OF_BLEND = tuple(check for check in CHECKS if check.name in ("folds_stable", "quantiles_sound"))
+"""The blend reads its members and not the training rows."""
 
 
-@dg.multi_asset_check(name="lightgbm_checks", specs=specs(LIGHTGBM, CHECKS, HORIZON_PARTITIONS))
-def lightgbm_checks(
-    context: dg.AssetCheckExecutionContext,
-    warehouse: dg.ResourceParam[Warehouse],
-    settings: dg.ResourceParam[Settings],
-):
-    """Check the latest artifact of the partition's horizon."""
-    from zl_assets.artifacts import ArtifactPlace, latest, read_artifact
-    from zl_assets.core.training_frame import training_frame
+def model_checks(spec: ModelSpec) -> dg.AssetChecksDefinition:
+    """The checks of one model."""
+    checks = OF_BLEND if spec.family == "ensemble" else CHECKS
 
-    horizon = HORIZONS[context.partition_key]
-    artifact = read_artifact(latest(ArtifactPlace(settings.home, horizon.code)))
-    rows = training_frame(warehouse.read(f"SELECT * FROM {table_name(horizon.code)}"), horizon)
-    yield from evaluated(LIGHTGBM, CHECKS, artifact, rows)
+    @dg.multi_asset_check(name=f"{spec.name}_checks", specs=specs(spec.key, checks, HORIZON_PARTITIONS))
+    def of_latest(
+        context: dg.AssetCheckExecutionContext,
+        warehouse: dg.ResourceParam[Warehouse],
+        settings: dg.ResourceParam[Settings],
+    ):
+        """Check the latest artifact of the partition's horizon."""
+        from zl_assets.artifacts import ArtifactPlace, latest, read_artifact
+
+        horizon = HORIZONS[context.partition_key]
+        artifact = read_artifact(latest(ArtifactPlace.of(spec, settings.home, horizon.code)))
+        yield from evaluated(spec.key, checks, artifact, training_rows(warehouse, horizon))
+
+    return of_latest
+
+
+MODEL_CHECKS = [model_checks(spec) for spec in SHELF]

@@ -25,13 +25,31 @@ def evaluate_unique_forecasts(rows: "pl.DataFrame") -> Verdict:
 
 
 def evaluate_quantiles_ordered(rows: "pl.DataFrame") -> Verdict:
-    """Quantiles rise, and every price of a forecast is positive and finite."""
+    """Quantiles rise, and every price of a forecast is positive and finite; a refusal has none of them."""
     import polars as pl
 
+    from zl_assets.core.forecasts import OK
+
+    refused = rows.filter(pl.col("state") != OK)
+    figures = [pl.col(c).is_not_null() for c in (*_QUANTILES, "predicted_price", "predicted_return")]
+    told = refused.filter(pl.any_horizontal(figures))
+    rows = rows.filter(pl.col("state") == OK)
     falls = pl.any_horizontal(pl.col(a) > pl.col(b) for a, b in pairwise(_QUANTILES))
     prices = [pl.col(c) for c in (*_QUANTILES, "current_price", "predicted_price")]
     unsound = pl.any_horizontal(~p.is_finite() | (p <= 0) for p in prices)
-    return no_offender(rows.filter((falls | unsound).fill_null(True)), rows=rows.height)
+    wrong = pl.concat([rows.filter((falls | unsound).fill_null(value=True)), told])
+    return no_offender(wrong, rows=rows.height, refused=refused.height)
+
+
+def evaluate_trust_in_range(rows: "pl.DataFrame") -> Verdict:
+    """The probability lies in 0 to 1, and the scores of a forecast in 0 to 100."""
+    import polars as pl
+
+    from zl_assets.core.forecasts import TRUST_COLUMNS
+
+    outside = [~pl.col(c).is_between(0, 100) for c in TRUST_COLUMNS]
+    outside.append(~pl.col("direction_probability").is_between(0, 1))
+    return no_offender(rows.filter(pl.any_horizontal(outside).fill_null(value=False)), rows=rows.height)
 
 
 def evaluate_one_row(latest: "pl.DataFrame") -> Verdict:
@@ -46,6 +64,7 @@ def evaluate_one_row(latest: "pl.DataFrame") -> Verdict:
 FORECASTS_CHECKS = (
     Check("unique", "One row per as-of date, horizon, model and version", evaluate_unique_forecasts),
     Check("quantiles_ordered", "Quantiles rise; prices positive and finite", evaluate_quantiles_ordered),
+    Check("trust_in_range", "Probability within 0 to 1, scores within 0 to 100", evaluate_trust_in_range),
 )
 LATEST_CHECKS = (Check("one_row", "Exactly one row, the newest champion", evaluate_one_row),)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from zl_assets.core.evaluation.metrics import QUANTILE_COLUMNS, QUANTILE_LEVELS
 from zl_assets.core.regimes import V0
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 _WIDTH, _HEIGHT = 900, 320
 _SCALE = 1.0
+_YEARS: Any = {"format": "%Y", "tickCount": "year"}
 
 
 def titled(text: str, *, simulated: bool) -> str:
@@ -81,6 +84,85 @@ def out_of_fold_figure(oof: pl.DataFrame, horizon: str, *, simulated: bool) -> b
         )
     )
     return _png(chart, titled(f"Out-of-fold {horizon} forecasts against what came", simulated=simulated))
+
+
+def fan_figure(forecasts: pl.DataFrame, title: str, *, simulated: bool) -> bytes:
+    """Out-of-fold medians and intervals against the returns that came, over time.
+
+    Args:
+        forecasts: data_date, actual_return (null where unknown) and the quantiles of one model and horizon.
+        title: which model and horizon.
+        simulated: whether the market is simulated.
+    """
+    import altair as alt
+
+    # One forecast in five is as much as the width of the picture can show.
+    shown = forecasts.gather_every(5).select("data_date", "actual_return", "q05", "q10", "q25", "q50", "q75", "q90", "q95")
+    base = alt.Chart(shown).encode(x=alt.X("data_date:T", title="forecast made after", axis=_YEARS))
+    returns = alt.Axis(format="%", title="return")
+    bands = [
+        base.mark_area(opacity=opacity, color="#1f77b4").encode(y=alt.Y(f"{low}:Q", axis=returns), y2=f"{high}:Q")
+        for low, high, opacity in (("q05", "q95", 0.18), ("q10", "q90", 0.22), ("q25", "q75", 0.3))
+    ]
+    median = base.mark_line(size=1, color="#d95f02").encode(y="q50:Q")
+    actual = base.mark_circle(size=6, color="#333", opacity=0.7).encode(y="actual_return:Q")
+    return _png(alt.layer(*bands, median, actual), titled(f"{title}: out-of-fold forecasts and what came", simulated=simulated))
+
+
+def reliability_figure(calibrated: Mapping[str, pl.DataFrame], horizon: str, *, simulated: bool) -> bytes:
+    """Share of outcomes at or below each quantile against its level, by model.
+
+    Args:
+        calibrated: actual_return and quantiles by model; rows without an outcome are passed over.
+        horizon: code of the horizon.
+        simulated: whether the market is simulated.
+    """
+    import altair as alt
+
+    shares = [
+        {"model": model, "level": level, "share": known.select((pl.col("actual_return") <= pl.col(q)).mean()).item()}
+        for model, known in ((m, rows.drop_nulls("actual_return")) for m, rows in calibrated.items())
+        for q, level in zip(QUANTILE_COLUMNS, QUANTILE_LEVELS, strict=True)
+    ]
+    ideal = alt.Chart(pl.DataFrame({"level": [0.0, 1.0], "share": [0.0, 1.0]})).mark_line(color="#bbb", strokeDash=[4, 4])
+    lines = alt.Chart(pl.DataFrame(shares)).mark_line(point=True, size=1).encode(color=alt.Color("model:N", title=None))
+    x = alt.X("level:Q", title="level of the quantile", axis=alt.Axis(format="%"))
+    y = alt.Y("share:Q", title="outcomes at or below it", axis=alt.Axis(format="%"))
+    chart = alt.layer(ideal.encode(x=x, y=y), lines.encode(x=x, y=y))
+    return _png(chart, titled(f"Reliability of the {horizon} quantiles, out of fold", simulated=simulated))
+
+
+def crps_figure(calibrated: Mapping[str, pl.DataFrame], horizon: str, *, simulated: bool) -> bytes:
+    """CRPS of each quarter over that of no-change in it, by model.
+
+    Args:
+        calibrated: data_date, actual_return and quantiles by model, no_change among them.
+        horizon: code of the horizon.
+        simulated: whether the market is simulated.
+    """
+    import altair as alt
+
+    from zl_assets.core.evaluation.scores import crps
+
+    parts: list[pl.DataFrame] = []
+    for model, rows in calibrated.items():
+        known = rows.drop_nulls("actual_return")
+        loss = crps(known["actual_return"].to_numpy(), known.select(QUANTILE_COLUMNS).to_numpy())
+        scored = known.select(quarter=pl.col("data_date").dt.truncate("1q"), crps=pl.Series(loss))
+        parts.append(scored.group_by("quarter").agg(pl.col("crps").mean()).with_columns(model=pl.lit(model)))
+    every = pl.concat(parts).sort("quarter")
+    benchmark = every.filter(pl.col("model") == "no_change").select("quarter", of="crps")
+    ratios = every.join(benchmark, on="quarter").select("quarter", "model", ratio=pl.col("crps") / pl.col("of"))
+    chart = (
+        alt.Chart(ratios)
+        .mark_line(size=1)
+        .encode(
+            x=alt.X("quarter:T", title="forecast made in", axis=_YEARS),
+            y=alt.Y("ratio:Q", title="CRPS / no-change", scale=alt.Scale(zero=False)),
+            color=alt.Color("model:N", title=None),
+        )
+    )
+    return _png(chart, titled(f"CRPS of the {horizon} forecasts by quarter", simulated=simulated))
 
 
 def importance_figure(importance: pl.DataFrame, horizon: str, *, simulated: bool) -> bytes:

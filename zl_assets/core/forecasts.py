@@ -1,25 +1,41 @@
-"""One forecast as the row that is published.
+"""The forecasts of all models of one horizon as the rows that are stored, one of them published.
 
-Belongs here: prices and quantiles from a return forecast and the errors it made out of fold. Fitting does not.
+Belongs here: from what each model said to prices, quantiles and how far to trust them. Fitting does not; which model is
+published is decided in `evaluation.judgement`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from zl_assets.core.evaluation.metrics import QUANTILE_COLUMNS, evaluate_returns, residual_quantiles
-from zl_assets.core.evaluation.selection import Candidate, Champion, choose_champion
+from zl_assets.core.conviction import Outlook, trust_history
+from zl_assets.core.direction import calibrated_direction, direction_probability
+from zl_assets.core.evaluation.calibration import calibrated
+from zl_assets.core.evaluation.judgement import Judgement, judge
+from zl_assets.core.evaluation.metrics import QUANTILE_COLUMNS, QUANTILE_LEVELS
 from zl_assets.core.horizons import Horizon
-from zl_assets.core.models.base import Forecaster, require_columns
+from zl_assets.core.models.base import Floats, floats, matrix
 from zl_assets.errors import InputError
 
-NO_CHANGE_VERSION = "v0"
-"""Version of the no-change forecast, which has nothing to learn."""
+OK = "ok"
+"""State of a row that holds a forecast."""
+
+TOLD_DRIVERS = 5
+"""Drivers that a row names."""
+
+TRUST_COLUMNS: tuple[str, ...] = (
+    "conviction",
+    "confidence",
+    "crisis_intensity",
+    "signal_strength",
+    "regime_certainty",
+)
 
 FORECAST_SCHEMA: dict[str, pl.DataType] = {
     "as_of_date": pl.Date(),
@@ -31,12 +47,18 @@ FORECAST_SCHEMA: dict[str, pl.DataType] = {
     "run_id": pl.String(),
     "surface": pl.String(),
     "current_price": pl.Float64(),
+    "state": pl.String(),
     "predicted_return": pl.Float64(),
     "predicted_price": pl.Float64(),
     **{name: pl.Float64() for name in QUANTILE_COLUMNS},
+    "direction_probability": pl.Float64(),
+    **{name: pl.Float64() for name in TRUST_COLUMNS},
+    "regime": pl.String(),
+    "drivers": pl.String(),
     "no_change_mae": pl.Float64(),
     "model_mae": pl.Float64(),
     "skill_vs_no_change": pl.Float64(),
+    "skill_p_value": pl.Float64(),
     "n_independent": pl.Int64(),
     "is_champion": pl.Boolean(),
     "champion_reason": pl.String(),
@@ -46,6 +68,43 @@ FORECAST_SCHEMA: dict[str, pl.DataType] = {
 """Columns of a forecast row: prices in the instrument's unit, returns and their errors as fractions."""
 
 
+@dataclass(frozen=True, eq=False)
+class ModelForecast:
+    """What one model said.
+
+    Attributes:
+        model: its name.
+        version: its version.
+        run_id: run that trained it.
+        oof: rows of OOF_SCHEMA.
+        newest: one row of OOF_SCHEMA, whose outcome nobody knows yet.
+        drivers: rows of CONTRIBUTION_SCHEMA, of `newest`.
+        refusal: why it does not forecast, in one line; None where it does.
+    """
+
+    model: str
+    version: str
+    run_id: str
+    oof: pl.DataFrame
+    newest: pl.DataFrame
+    drivers: pl.DataFrame
+    refusal: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class MarketState:
+    """The market around each forecast, by session.
+
+    Attributes:
+        states: names of the market states.
+        rows: session_number, vix (index points, null where unknown), annual_volatility (a fraction), and the
+            probability of each state at the target date under its name.
+    """
+
+    states: tuple[str, ...]
+    rows: pl.DataFrame
+
+
 @dataclass(frozen=True)
 class ForecastContext:
     """What a forecast row says about itself beyond the figures.
@@ -53,16 +112,14 @@ class ForecastContext:
     Attributes:
         horizon: how far ahead.
         target_date: session the outcome is decided on.
-        run_id: run that made the forecast.
         is_simulated: whether the prices behind it are simulated.
         created_at: moment it was made, with a time zone.
-        surface: feature surface of the model.
-        data_as_of: newest session in the data; the session of the feature row if None.
+        surface: feature surface of the models.
+        data_as_of: newest session in the data; that of the forecast if None.
     """
 
     horizon: Horizon
     target_date: date
-    run_id: str
     is_simulated: bool
     created_at: datetime
     surface: str = "prod"
@@ -75,146 +132,157 @@ class ForecastContext:
             )
 
 
-def newest_usable_row(frame: pl.DataFrame) -> pl.DataFrame:
-    """Latest row whose own price is not suspect; its outcome is usually unknown yet.
+@dataclass(frozen=True, eq=False)
+class Publication:
+    """All forecasts of one horizon.
+
+    Attributes:
+        rows: rows of FORECAST_SCHEMA, one a model; one of them is the champion.
+        judgement: why.
+        trust: rows of TRUST_SCHEMA with conviction and confidence, the champion's, out of fold and of the newest session.
+        champion: calibrated rows of OOF_SCHEMA of the champion, out of fold and of the newest session.
+    """
+
+    rows: pl.DataFrame
+    judgement: Judgement
+    trust: pl.DataFrame
+    champion: pl.DataFrame
+
+
+def judged(models: Sequence[ModelForecast], horizon: Horizon) -> tuple[Judgement, dict[str, pl.DataFrame]]:
+    """Calibrate every model's forecasts and compare them.
+
+    Returns:
+        The judgement, and by model the calibrated rows of OOF_SCHEMA, the newest forecast last.
 
     Raises:
-        InputError: a column is missing, or there is no such row.
+        InputError: no-change is missing, or models were not judged on the same rows.
     """
-    require_columns(frame, ("data_date", "close", "is_suspect"), "rows to forecast from")
-    newest = frame.filter(~pl.col("is_suspect") & (pl.col("close") > 0)).sort("data_date").tail(1)
-    if newest.is_empty():
-        raise InputError(
-            "no usable row to forecast from",
-            where=f"{frame.height} rows, none with a price that is not suspect",
-            action="load vendor bars and rebuild the feature matrix",
-        )
-    return newest
+    whole = {m.model: calibrated(pl.concat([m.oof, m.newest]), horizon.sessions) for m in models}
+    known = {name: rows.head(-1) for name, rows in whole.items()}
+    return judge({m.model: m.oof for m in models}, known, horizon), whole
 
 
-def forecast_rows(
-    feature_row: pl.DataFrame,
-    *,
-    forecaster: Forecaster,
-    model_version: str,
-    oof: pl.DataFrame,
-    context: ForecastContext,
-) -> pl.DataFrame:
-    """The forecasts of the model and of no-change for one horizon: two rows of FORECAST_SCHEMA, one of them champion.
+def publish(models: Sequence[ModelForecast], market: MarketState, context: ForecastContext) -> Publication:
+    """The rows of all models of a horizon, one of them published.
+
+    A champion that refuses still is the champion: what is published then is that there is no forecast, and why.
 
     Args:
-        feature_row: one row with data_date, close and the columns the model reads.
-        forecaster: the final model.
-        model_version: its version.
-        oof: out-of-fold rows of the same training run.
+        models: all of them, no-change among them, trained on the same rows.
+        market: around each of their sessions.
         context: what else the rows say.
 
     Raises:
-        InputError: not exactly one feature row, a column missing by name, no positive price, a target date that is not
-            later, or too few out-of-fold rows.
+        InputError: no-change is missing, models were not judged on the same rows, a session has no market state, no
+            positive price, or a target date that is not later.
     """
-    champion = choose_champion(oof, context.horizon.sessions)
-    _check_feature_row(feature_row, context)
-    predicted = float(forecaster.predict(feature_row)[0])
-    candidates: tuple[tuple[Candidate, float, str], ...] = (
-        ("lightgbm", predicted, model_version),
-        ("no_change", 0.0, NO_CHANGE_VERSION),
+    judgement, whole = judged(models, context.horizon)
+    medians = np.column_stack([floats(rows, "q50") for rows in whole.values()])
+    trusted = {name: _trust(rows, medians, market) for name, rows in whole.items()}
+    rows = [_row(m, whole[m.model], trusted[m.model].tail(1), market, judgement, context) for m in models]
+    frame = pl.DataFrame(rows, schema=FORECAST_SCHEMA)
+    return Publication(frame, judgement, trusted[judgement.champion], whole[judgement.champion])
+
+
+def _trust(rows: pl.DataFrame, medians: Floats, market: MarketState) -> pl.DataFrame:
+    around = rows.select("session_number").join(
+        market.rows, on="session_number", how="left", maintain_order="left", validate="1:1"
     )
-    return pl.concat(
-        forecast_row(
-            feature_row,
-            model=model,
-            predicted_return=predicted_return,
-            model_version=version,
-            oof=oof,
-            champion=champion,
-            context=context,
+    return trust_history(
+        Outlook(
+            session_number=rows["session_number"].to_numpy(),
+            quantiles=matrix(rows, QUANTILE_COLUMNS),
+            medians=medians,
+            regime_probabilities=matrix(around, market.states),
+            vix=floats(around, "vix"),
+            annual_volatility=floats(around, "annual_volatility"),
         )
-        for model, predicted_return, version in candidates
     )
 
 
-def forecast_row(
-    feature_row: pl.DataFrame,
-    *,
-    model: Candidate,
-    predicted_return: float,
-    model_version: str,
-    oof: pl.DataFrame,
-    champion: Champion,
+def _row(
+    model: ModelForecast,
+    rows: pl.DataFrame,
+    trust: pl.DataFrame,
+    market: MarketState,
+    judgement: Judgement,
     context: ForecastContext,
-) -> pl.DataFrame:
-    """One forecast: one row of FORECAST_SCHEMA.
-
-    A quantile is current * (1 + predicted_return + quantile of the out-of-fold residuals): as wide as the errors were
-    and centred where they were, so the median differs from predicted_price where the model was biased. Both forecasts
-    are measured on the same out-of-fold rows; the residuals of no-change are the actual returns.
-
-    Raises:
-        InputError: not exactly one feature row, no positive price, a target date that is not later, or no `oof`.
-    """
-    current = _check_feature_row(feature_row, context)
-    actual = _returns(oof, "actual_return")
-    predicted = _returns(oof, "predicted_return") if model == "lightgbm" else np.zeros_like(actual)
-    metrics = evaluate_returns(actual, predicted, context.horizon.sessions)
-    quantiles = current * (1 + predicted_return + residual_quantiles(actual - predicted))
-    row = {
-        **_about(context, feature_row["data_date"][0]),
-        "model": model,
-        "model_version": model_version,
-        "current_price": current,
-        "predicted_return": predicted_return,
-        "predicted_price": current * (1 + predicted_return),
-        **dict(zip(QUANTILE_COLUMNS, quantiles.tolist(), strict=True)),
-        "no_change_mae": metrics.no_change_mae,
-        "model_mae": metrics.mae,
-        "skill_vs_no_change": metrics.skill_vs_no_change,
-        "n_independent": metrics.n_independent,
-        "is_champion": model == champion.model,
-        "champion_reason": champion.reason,
-    }
-    return pl.DataFrame([row], schema=FORECAST_SCHEMA)
-
-
-def _about(context: ForecastContext, as_of: date) -> dict[str, object]:
+) -> dict[str, Any]:
+    newest = rows.row(-1, named=True)
+    current = _current_price(newest, context)
+    standing = judgement.of(model.model)
+    told = _figures(model, rows, trust, market, context.horizon) if model.refusal is None else {}
     return {
-        "as_of_date": as_of,
-        "data_as_of": context.data_as_of or as_of,
+        "as_of_date": newest["data_date"],
+        "data_as_of": context.data_as_of or newest["data_date"],
         "horizon": context.horizon.code,
         "target_date": context.target_date,
-        "run_id": context.run_id,
+        "model": model.model,
+        "model_version": model.version,
+        "run_id": model.run_id,
         "surface": context.surface,
+        "current_price": current,
+        "state": model.refusal or OK,
+        **told,
+        "no_change_mae": standing.scores.no_change_mae,
+        "model_mae": standing.scores.mae,
+        "skill_vs_no_change": 1 - (standing.scores.crps_vs_no_change or 1.0),
+        "skill_p_value": standing.p_value,
+        "n_independent": standing.scores.n_independent,
+        "is_champion": model.model == judgement.champion,
+        "champion_reason": judgement.reason,
         "is_simulated": context.is_simulated,
         "created_at": context.created_at.astimezone(UTC),
     }
 
 
-def _check_feature_row(feature_row: pl.DataFrame, context: ForecastContext) -> float:
-    """Current price of the one feature row, once the row is found fit to forecast from."""
-    require_columns(feature_row, ("data_date", "close"), "row to forecast from")
-    place = f"horizon {context.horizon.code}"
-    if feature_row.height != 1:
-        raise InputError(
-            f"a forecast starts from one row, not {feature_row.height}",
-            where=place,
-            action="pass the newest usable row",
-        )
-    as_of: date = feature_row["data_date"][0]
-    close: float | None = feature_row["close"][0]
+def _figures(
+    model: ModelForecast, rows: pl.DataFrame, trust: pl.DataFrame, market: MarketState, horizon: Horizon
+) -> dict[str, Any]:
+    """The forecast's own figures, those that a refusal leaves null."""
+    current: float = rows["close"][-1]
+    quantiles = matrix(rows, QUANTILE_COLUMNS)
+    chance = calibrated_direction(
+        direction_probability(quantiles), floats(rows, "actual_return"), rows["session_number"].to_numpy(), horizon.sessions
+    )
+    median = float(quantiles[-1, QUANTILE_LEVELS.index(0.5)])
+    return {
+        "predicted_return": median,
+        "predicted_price": current * (1 + median),
+        **dict(zip(QUANTILE_COLUMNS, (current * (1 + quantiles[-1])).tolist(), strict=True)),
+        "direction_probability": float(chance[-1]),
+        **trust.select(TRUST_COLUMNS).row(0, named=True),
+        "regime": _likeliest(rows["session_number"][-1], market),
+        "drivers": told_drivers(model.drivers, current),
+    }
+
+
+def told_drivers(drivers: pl.DataFrame, current_price: float) -> str | None:
+    """The largest drivers in cents per pound, such as 'rsi_14 +0.42, return_21d -0.10'; None where there is none."""
+    moved = drivers.filter(pl.col("contribution") != 0).head(TOLD_DRIVERS)
+    told = [f"{feature} {contribution * current_price:+.2f}" for feature, contribution in moved.iter_rows()]
+    return ", ".join(told) or None
+
+
+def _likeliest(session: int, market: MarketState) -> str | None:
+    row = market.rows.filter(pl.col("session_number") == session).select(market.states)
+    chances = matrix(row, market.states)
+    known = chances.size and np.isfinite(chances).all()
+    return market.states[int(chances[0].argmax())] if known else None
+
+
+def _current_price(newest: dict[str, Any], context: ForecastContext) -> float:
+    place = f"horizon {context.horizon.code}, {newest['data_date']}"
+    close: float | None = newest["close"]
     if close is None or not (0 < close < float("inf")):
         raise InputError(
-            f"the current price is {close}",
-            where=f"{place}, {as_of}",
-            action="forecast from a row with a positive close",
+            f"the current price is {close}", where=place, action="forecast from a row with a positive close"
         )
-    if context.target_date <= as_of:
+    if context.target_date <= newest["data_date"]:
         raise InputError(
             f"the target date {context.target_date} is not after the forecast's",
-            where=f"{place}, {as_of}",
+            where=place,
             action="take the session that lies the horizon ahead",
         )
     return close
-
-
-def _returns(oof: pl.DataFrame, column: str) -> NDArray[np.float64]:
-    return oof[column].cast(pl.Float64).to_numpy()

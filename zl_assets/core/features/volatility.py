@@ -42,6 +42,11 @@ FEATURES: tuple[Feature, ...] = (
 )
 
 
+def known_vix(inputs: Inputs) -> pl.DataFrame:
+    """The VIX in index points as known at every decision, in order: one column, vix, null where there is none."""
+    return at_decisions(inputs, {"vix": VIX}, {"vix": pl.col("vix").cast(pl.Float64)})
+
+
 def build(inputs: Inputs) -> pl.DataFrame:
     """The family's columns; see `FEATURES`."""
     vix = pl.col("vix")

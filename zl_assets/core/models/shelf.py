@@ -79,6 +79,16 @@ SHELF: tuple[ModelSpec, ...] = (
     ModelSpec(NO_CHANGE, "benchmarks", "The price stays, as wide as the market is volatile", "benchmarks", "NoChange"),
     ModelSpec("drift", "benchmarks", "The price goes on as it did on average", "benchmarks", "Drift"),
     ModelSpec("seasonal_naive", "benchmarks", "The price does as in this week of past years", "benchmarks", "SeasonalNaive"),
+    ModelSpec("theta", "statistical", "Theta: half the drift around a smoothed level", "statistical", "Theta", takes_horizon=True, package="statsforecast"),
+    ModelSpec("ets", "statistical", "Exponential smoothing, chosen by AICc", "statistical", "Ets", takes_horizon=True, package="statsforecast"),
+    ModelSpec("arima", "statistical", "ARIMA, chosen by AICc", "statistical", "Arima", takes_horizon=True, package="statsforecast"),
+    ModelSpec("prophet", "statistical", "Prophet: trend and season of the year", "statistical", "Prophet", takes_horizon=True, package="prophet", standard=False),
+    ModelSpec("markov_switching", "regime", "Markov-switching volatility", "markov_switching", "MarkovSwitching", takes_horizon=True, package="statsmodels", standard=False),
+    ModelSpec("lightgbm", "trees", "LightGBM of the mean", "lightgbm_model", "LightGBMForecaster", package="lightgbm"),
+    ModelSpec("xgboost", "trees", "XGBoost of the mean", "xgboost_model", "XGBoostForecaster", package="xgboost"),
+    ModelSpec("lightgbm_quantile", "trees", "LightGBM of the quantiles", "lightgbm_quantile", "LightGBMQuantile", package="lightgbm"),
+    ModelSpec("xgboost_quantile", "trees", "XGBoost of the quantiles", "xgboost_model", "XGBoostQuantile", package="xgboost"),
+    ModelSpec("ensemble", "ensemble", "Blend of all models, by market state", "ensemble", "Ensemble"),
 )
 """From the simplest to the least simple, the ensemble last."""
 

@@ -143,7 +143,7 @@ def train(
         spec=spec,
         horizon=horizon,
         forecaster=final,
-        model_version=_version(spec, final, settings, horizon, rows),
+        model_version=version_of(spec, final, settings, horizon, rows),
         training_data=training_data(rows),
         oof=oof,
         newest=forecast_of(final, readable, newest),
@@ -303,7 +303,7 @@ def fold_errors(oof: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _version(
+def version_of(
     spec: ModelSpec, forecaster: Forecaster, config: TrainingConfig, horizon: Horizon, rows: pl.DataFrame
 ) -> str:
     """Twelve hexadecimal digits made of the model, its configuration and columns, its package and the training data.
