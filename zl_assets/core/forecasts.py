@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from zl_assets.core.evaluation.metrics import QUANTILE_LEVELS, evaluate_returns, residual_quantiles
+from zl_assets.core.evaluation.metrics import QUANTILE_COLUMNS, evaluate_returns, residual_quantiles
 from zl_assets.core.evaluation.selection import Candidate, Champion, choose_champion
 from zl_assets.core.horizons import Horizon
 from zl_assets.core.models.base import Forecaster, require_columns
@@ -20,8 +20,6 @@ from zl_assets.errors import InputError
 
 NO_CHANGE_VERSION = "v0"
 """Version of the no-change forecast, which has nothing to learn."""
-
-QUANTILE_COLUMNS: tuple[str, ...] = tuple(f"q{round(level * 100):02d}" for level in QUANTILE_LEVELS)
 
 FORECAST_SCHEMA: dict[str, pl.DataType] = {
     "as_of_date": pl.Date(),
