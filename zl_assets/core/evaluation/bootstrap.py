@@ -20,6 +20,9 @@ from zl_assets.errors import InputError
 LEAST_BLOCKS = 3
 """Fewest blocks whose means have a usable spread."""
 
+LEAST_INDEPENDENT = 10
+"""Fewest independent outcomes a test is made on."""
+
 _LEAST_REPLICATES = 999
 _BEYOND_EACH_END = 20
 """Replicates that lie beyond each end of an interval, so that its ends do not hang on one or two of them."""

@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from zl_assets.core.evaluation.bootstrap import MeanInterval, mean_interval
+from zl_assets.core.evaluation.bootstrap import LEAST_INDEPENDENT, MeanInterval, mean_interval
 from zl_assets.core.evaluation.noise import noise_like
 from zl_assets.core.evaluation.splits import MIN_FOLDS, Fold
 from zl_assets.core.horizons import Horizon
@@ -29,9 +29,6 @@ from zl_assets.core.models.lightgbm_model import TrainingConfig, for_horizon, ou
 from zl_assets.errors import ConfigurationError, InputError
 
 Verdict = Literal["keep", "no effect", "investigate", "not testable"]
-
-LEAST_INDEPENDENT = 10
-"""Fewest independent outcomes a test is made on."""
 
 TOO_GOOD_LOSS_RATIO = 0.85
 """A family that takes more than this off the mean absolute error is a leak until proven otherwise.
