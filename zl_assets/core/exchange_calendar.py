@@ -6,7 +6,7 @@ Times of day belong here too: the first hour of the evening session and the mome
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from datetime import date, datetime, time
 from functools import cache
 from typing import TYPE_CHECKING
@@ -101,6 +101,18 @@ def session_after(market: Market, day: date, sessions: int) -> date:
     if position + sessions >= len(days):
         raise ValueError(f"{sessions} sessions after {day} lie beyond the calendar's end {LAST_DAY}")
     return days[position + sessions]
+
+
+def sessions_between(market: Market, earlier: date, later: date) -> int:
+    """How many sessions of a market lie after one day, up to and including another; both may be any days.
+
+    Raises:
+        ValueError: a day outside FIRST_DAY to LAST_DAY, or the wrong way round.
+    """
+    if not FIRST_DAY <= earlier <= later <= LAST_DAY:
+        raise ValueError(f"{earlier} to {later} is not a stretch of the calendar from {FIRST_DAY} to {LAST_DAY}")
+    days = sessions_of(market)
+    return bisect_right(days, later) - bisect_right(days, earlier)
 
 
 def chicago_trade_date(ts_event: pl.Expr) -> pl.Expr:
