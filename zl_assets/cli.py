@@ -17,7 +17,17 @@ import typer
 
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.errors import ConfigurationError, QueryRefused, ZlError
-from zl_assets.printing import SIMULATED, flat, print_archived, print_forecasts, print_json, print_leaderboard, print_rows, progress, say
+from zl_assets.printing import (
+    SIMULATED,
+    flat,
+    print_archived,
+    print_forecasts,
+    print_json,
+    print_leaderboard,
+    print_rows,
+    progress,
+    say,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -98,9 +108,7 @@ def run(
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     corrections = accept_corrections or None
-    settings = _settings(
-        home=home, data=data, warehouse=warehouse, accept_corrections=corrections, models=models
-    )
+    settings = _settings(home=home, data=data, warehouse=warehouse, accept_corrections=corrections, models=models)
     codes = [h for h in HORIZONS if not horizon or h in horizon]
     with progress() as report:
         outcome = run_graph(settings, codes, report, full_surface=surface == "full")

@@ -24,9 +24,7 @@ def model_forecasts(shelf: "Mapping[str, Artifact]") -> "list[ModelForecast]":
     """What the stored models of a horizon said."""
     from zl_assets.core.forecasts import ModelForecast
 
-    return [
-        ModelForecast(name, a.version, a.run_id, a.oof, a.newest, a.drivers) for name, a in shelf.items()
-    ]
+    return [ModelForecast(name, a.version, a.run_id, a.oof, a.newest, a.drivers) for name, a in shelf.items()]
 
 
 def provenance(artifact: "Artifact") -> "Provenance":

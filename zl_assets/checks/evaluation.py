@@ -25,7 +25,9 @@ def evaluate_not_too_good(rows: "pl.DataFrame") -> Verdict:
     from zl_assets.core.evaluation.metrics import TOO_GOOD_HIT_RATE, TOO_GOOD_MIN_INDEPENDENT, TOO_GOOD_RMSE_RATIO
 
     lucky = (pl.col("hit_rate") > TOO_GOOD_HIT_RATE) & (pl.col("n_independent") >= TOO_GOOD_MIN_INDEPENDENT)
-    beats = (pl.col("raw_crps_vs_no_change") < TOO_GOOD_CRPS_RATIO) | (pl.col("rmse_vs_no_change") < TOO_GOOD_RMSE_RATIO)
+    beats = (pl.col("raw_crps_vs_no_change") < TOO_GOOD_CRPS_RATIO) | (
+        pl.col("rmse_vs_no_change") < TOO_GOOD_RMSE_RATIO
+    )
     shown = ("model", "raw_crps_vs_no_change", "rmse_vs_no_change", "hit_rate")
     return no_offender(rows.filter((lucky | beats).fill_null(value=False)).select(shown), models=rows.height)
 
@@ -37,7 +39,9 @@ def evaluate_champion(rows: "pl.DataFrame") -> Verdict:
     champions = rows.filter("is_champion")
     worse = champions.filter(pl.col("crps_vs_no_change") > 1)
     named = ", ".join(champions["model"])
-    return Verdict(champions.height == 1 and worse.is_empty(), {"champion": named, "champions": champions.height}, worse)
+    return Verdict(
+        champions.height == 1 and worse.is_empty(), {"champion": named, "champions": champions.height}, worse
+    )
 
 
 def evaluate_same_rows(rows: "pl.DataFrame") -> Verdict:

@@ -31,7 +31,9 @@ def evaluate_trained(artifact: "Artifact", rows: "pl.DataFrame") -> Verdict:
     from zl_assets.core.evaluation.metrics import QUANTILE_COLUMNS
     from zl_assets.core.models.training import forecast_of, readable_rows
 
-    again = forecast_of(artifact.forecaster(), readable_rows(rows), rows.join(artifact.newest, on="session_number", how="semi"))
+    again = forecast_of(
+        artifact.forecaster(), readable_rows(rows), rows.join(artifact.newest, on="session_number", how="semi")
+    )
     stored, now = (frame.select(QUANTILE_COLUMNS).to_numpy() for frame in (artifact.newest, again))
     apart = float(np.abs(stored - now).max()) if stored.shape == now.shape else float("nan")
     return Verdict(apart <= SAME_FORECAST, {"model_version": artifact.version, "largest_difference": apart})
@@ -64,7 +66,9 @@ def evaluate_importance_sensible(importance: "pl.DataFrame", rows: "pl.DataFrame
     constant = [f for f in used if rows[f].drop_nulls().n_unique() <= 1]
     absent = [f for f in importance["feature"].to_list() if f not in rows.columns]
     wrong = importance.filter(
-        (pl.col("gain_share").fill_null(0.0) > MAX_GAIN_SHARE) | pl.col("feature").is_in(constant) | pl.col("feature").is_in(absent)
+        (pl.col("gain_share").fill_null(0.0) > MAX_GAIN_SHARE)
+        | pl.col("feature").is_in(constant)
+        | pl.col("feature").is_in(absent)
     )
     numbers = {"largest_share": importance["gain_share"].max(), "constant": len(constant), "absent": len(absent)}
     return no_offender(wrong, **numbers)
@@ -92,7 +96,9 @@ CHECKS = (
         "No constant feature used, no feature above 90 % of the gain",
         lambda a, rows: evaluate_importance_sensible(a.feature_importance, rows),
     ),
-    Check("quantiles_sound", "Intervals have a width around their median", lambda a, _: evaluate_quantiles_sound(a.oof)),
+    Check(
+        "quantiles_sound", "Intervals have a width around their median", lambda a, _: evaluate_quantiles_sound(a.oof)
+    ),
 )
 OF_BLEND = tuple(check for check in CHECKS if check.name in ("folds_stable", "quantiles_sound"))
 """The blend reads its members and not the training rows."""

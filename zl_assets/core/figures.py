@@ -97,7 +97,9 @@ def fan_figure(forecasts: pl.DataFrame, title: str, *, simulated: bool) -> bytes
     import altair as alt
 
     # One forecast in five is as much as the width of the picture can show.
-    shown = forecasts.gather_every(5).select("data_date", "actual_return", "q05", "q10", "q25", "q50", "q75", "q90", "q95")
+    shown = forecasts.gather_every(5).select(
+        "data_date", "actual_return", "q05", "q10", "q25", "q50", "q75", "q90", "q95"
+    )
     base = alt.Chart(shown).encode(x=alt.X("data_date:T", title="forecast made after", axis=_YEARS))
     returns = alt.Axis(format="%", title="return")
     bands = [
@@ -106,7 +108,9 @@ def fan_figure(forecasts: pl.DataFrame, title: str, *, simulated: bool) -> bytes
     ]
     median = base.mark_line(size=1, color="#d95f02").encode(y="q50:Q")
     actual = base.mark_circle(size=6, color="#333", opacity=0.7).encode(y="actual_return:Q")
-    return _png(alt.layer(*bands, median, actual), titled(f"{title}: out-of-fold forecasts and what came", simulated=simulated))
+    return _png(
+        alt.layer(*bands, median, actual), titled(f"{title}: out-of-fold forecasts and what came", simulated=simulated)
+    )
 
 
 def reliability_figure(calibrated: Mapping[str, pl.DataFrame], horizon: str, *, simulated: bool) -> bytes:
@@ -124,7 +128,9 @@ def reliability_figure(calibrated: Mapping[str, pl.DataFrame], horizon: str, *, 
         for model, known in ((m, rows.drop_nulls("actual_return")) for m, rows in calibrated.items())
         for q, level in zip(QUANTILE_COLUMNS, QUANTILE_LEVELS, strict=True)
     ]
-    ideal = alt.Chart(pl.DataFrame({"level": [0.0, 1.0], "share": [0.0, 1.0]})).mark_line(color="#bbb", strokeDash=[4, 4])
+    ideal = alt.Chart(pl.DataFrame({"level": [0.0, 1.0], "share": [0.0, 1.0]})).mark_line(
+        color="#bbb", strokeDash=[4, 4]
+    )
     lines = alt.Chart(pl.DataFrame(shares)).mark_line(point=True, size=1).encode(color=alt.Color("model:N", title=None))
     x = alt.X("level:Q", title="level of the quantile", axis=alt.Axis(format="%"))
     y = alt.Y("share:Q", title="outcomes at or below it", axis=alt.Axis(format="%"))

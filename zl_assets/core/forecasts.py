@@ -6,7 +6,7 @@ published is decided in `evaluation.judgement`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -244,7 +244,10 @@ def _figures(
     current: float = rows["close"][-1]
     quantiles = matrix(rows, QUANTILE_COLUMNS)
     chance = calibrated_direction(
-        direction_probability(quantiles), floats(rows, "actual_return"), rows["session_number"].to_numpy(), horizon.sessions
+        direction_probability(quantiles),
+        floats(rows, "actual_return"),
+        rows["session_number"].to_numpy(),
+        horizon.sessions,
     )
     median = float(quantiles[-1, QUANTILE_LEVELS.index(0.5)])
     return {

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 from zlib import crc32
 
@@ -24,8 +24,10 @@ from zl_assets.core.evaluation.bootstrap import LEAST_INDEPENDENT, MeanInterval,
 from zl_assets.core.evaluation.noise import noise_like
 from zl_assets.core.evaluation.splits import MIN_FOLDS, Fold
 from zl_assets.core.horizons import Horizon
-from zl_assets.core.models.base import labelled_rows, require_columns
-from zl_assets.core.models.lightgbm_model import TrainingConfig, for_horizon, out_of_fold, plan
+from zl_assets.core.models.base import floats, labelled_rows, require_columns
+from zl_assets.core.models.lightgbm_model import LightGBMForecaster
+from zl_assets.core.models.training import TrainingConfig, plan
+from zl_assets.core.models.trees import TreeConfig
 from zl_assets.errors import ConfigurationError, InputError
 
 Verdict = Literal["keep", "no effect", "investigate", "not testable"]
@@ -51,14 +53,16 @@ class GateConfig:
         last_folds: judge only so many of the latest folds; None for all. Each fit is the same as in a full gate, so a
             gate of few folds is the same estimate on fewer sessions: its intervals are wider, never biased.
         threads: fits at a time; each has one thread of its own, so that the bits do not depend on this.
-        training: parameters of the trees and of the walk-forward; its columns are not read.
+        trees: parameters of the trees, before they are scaled to the horizon.
+        walk: of the walk-forward.
     """
 
     noise_draws: int = 5
     family_wise_error: float = 0.05
     last_folds: int | None = None
     threads: int = 2
-    training: TrainingConfig = field(default_factory=TrainingConfig)
+    trees: TreeConfig = field(default_factory=TreeConfig)
+    walk: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
         folds = self.last_folds is None or self.last_folds >= MIN_FOLDS
@@ -179,15 +183,13 @@ class _Trial:
     folds: Sequence[Fold]
     config: GateConfig
     seed: int
-    training: TrainingConfig
     fits: int = 0
     known: dict[tuple[str, ...], Floats] = field(default_factory=dict[tuple[str, ...], Floats])
 
     @classmethod
     def of(cls, rows: pl.DataFrame, horizon: Horizon, config: GateConfig, seed: int) -> _Trial:
-        training = for_horizon(config.training, horizon)
-        folds = plan(rows, horizon, training).split(rows["session_number"].to_numpy())
-        return cls(rows, horizon, folds[-(config.last_folds or len(folds)) :], config, seed, training)
+        folds = plan(rows, horizon, config.walk).split(rows["session_number"].to_numpy())
+        return cls(rows, horizon, folds[-(config.last_folds or len(folds)) :], config, seed)
 
     @property
     def actual(self) -> Floats:
@@ -247,18 +249,21 @@ class _Trial:
 
     def _forecast(self, rows: pl.DataFrame, columns: tuple[str, ...]) -> Floats:
         """Forecasts of the judged rows; no-change in a fold whose training rows give nothing to learn from."""
-        config = replace(self.training, features=columns)
-        return np.concatenate([_fold_forecast(rows, fold, config) for fold in self.folds])
+
+        def make() -> LightGBMForecaster:
+            return LightGBMForecaster(self.config.trees, columns, horizon_sessions=self.horizon.sessions)
+
+        return np.concatenate([_fold_forecast(rows, fold, make()) for fold in self.folds])
 
     def _by_fold(self, values: Floats) -> list[Floats]:
         return np.split(values, np.cumsum([f.test.size for f in self.folds])[:-1])
 
 
-def _fold_forecast(rows: pl.DataFrame, fold: Fold, config: TrainingConfig) -> Floats:
+def _fold_forecast(rows: pl.DataFrame, fold: Fold, forecaster: LightGBMForecaster) -> Floats:
     train = rows[fold.train]
-    if not any(train[c].cast(pl.Float64).fill_nan(None).drop_nulls().n_unique() > 1 for c in config.features):
+    if not any(train[c].cast(pl.Float64).fill_nan(None).drop_nulls().n_unique() > 1 for c in forecaster.features):
         return np.zeros(fold.test.size)
-    return out_of_fold(rows, [fold], config)["predicted_return"].to_numpy()
+    return forecaster.fit(train, floats(train, "target"), floats(train, "sample_weight")).predict(rows[fold.test])
 
 
 def _check(

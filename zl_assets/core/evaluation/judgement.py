@@ -15,13 +15,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import polars as pl
 
-from zl_assets.core.evaluation.bootstrap import LEAST_BLOCKS, block_length
 from zl_assets.core.evaluation.metrics import QUANTILE_COLUMNS, TOO_GOOD_HIT_RATE, TOO_GOOD_MIN_INDEPENDENT
 from zl_assets.core.evaluation.scores import Scores, crps, score
-from zl_assets.core.evaluation.significance import TestResult, compare_losses, holm
+from zl_assets.core.evaluation.significance import TestResult, compare_losses, holm, standard_error
 from zl_assets.core.horizons import Horizon
 from zl_assets.core.models.base import Floats, floats, matrix
 from zl_assets.core.models.shelf import ENSEMBLE, NO_CHANGE, SHELF
@@ -122,20 +120,6 @@ def judge(raw: Mapping[str, pl.DataFrame], calibrated: Mapping[str, pl.DataFrame
     return Judgement(horizon, ordered, champion, champion != NO_CHANGE, reason)
 
 
-def standard_error(differences: Floats, horizon_sessions: int) -> float:
-    """Standard error of the mean of loss differences whose labels overlap, by the spread of moving blocks.
-
-    Infinite where too few blocks fit to have a spread.
-    """
-    rows = block_length(differences.size, horizon_sessions)
-    blocks = differences.size // rows
-    if blocks < LEAST_BLOCKS:
-        return float("inf")
-    sums = np.concatenate([[0.0], np.cumsum(differences - differences.mean())])
-    means = (sums[rows:] - sums[:-rows]) / rows
-    return float(np.sqrt(np.square(means).mean() / (blocks - 1)))
-
-
 def _losses(rows: pl.DataFrame) -> Floats:
     return crps(floats(rows, "actual_return"), matrix(rows, QUANTILE_COLUMNS))
 
@@ -160,7 +144,10 @@ def _choose(standings: Sequence[Standing], losses: Mapping[str, Floats], horizon
         champion = min(near, key=lambda s: ranks[s.model])
         return champion.model, f"skill found: {_figures(champion, len(others))}, {windows} independent windows"
     found = "no skill found" if any(s.against_no_change for s in others) else "no test possible"
-    return NO_CHANGE, f"{found}: the best of the others is {_figures(others[0], len(others))}, {windows} independent windows"
+    return (
+        NO_CHANGE,
+        f"{found}: the best of the others is {_figures(others[0], len(others))}, {windows} independent windows",
+    )
 
 
 def _near(differences: Floats, horizon_sessions: int) -> bool:

@@ -43,6 +43,10 @@ INTERVALS: dict[int, tuple[str, str]] = {50: ("q25", "q75"), 80: ("q10", "q90"),
 
 SESSIONS_PER_YEAR = 252
 
+_LEVELS = np.array(QUANTILE_LEVELS)
+LEVEL_WEIGHTS: Floats = np.diff(np.concatenate([[0.0], (_LEVELS[1:] + _LEVELS[:-1]) / 2, [1.0]]))
+"""Share of all levels that lie nearest to each of QUANTILE_LEVELS."""
+
 GROUP_SCHEMA: dict[str, pl.DataType] = {
     "n": pl.Int64(),
     "n_independent": pl.Int64(),
@@ -139,9 +143,7 @@ def crps(actual: ArrayLike, quantiles: ArrayLike) -> Floats:
     Raises:
         InputError: as `pinball`.
     """
-    levels = np.array(QUANTILE_LEVELS)
-    edges = np.concatenate([[0.0], (levels[1:] + levels[:-1]) / 2, [1.0]])
-    return 2 * pinball(actual, quantiles) @ np.diff(edges)
+    return 2 * pinball(actual, quantiles) @ LEVEL_WEIGHTS
 
 
 def interval_score(actual: Floats, low: Floats, high: Floats, level: float) -> Floats:

@@ -6,18 +6,14 @@ Belongs here: the contract between models and their callers. No model is fitted 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from zl_assets.core.evaluation.metrics import ReturnMetrics, kish_effective_size, suspiciously_good
-from zl_assets.core.evaluation.selection import Champion
-from zl_assets.core.horizons import Horizon
+from zl_assets.core.evaluation.metrics import kish_effective_size
 from zl_assets.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -54,21 +50,6 @@ FRAME_COLUMNS: tuple[str, ...] = (
 
 CONTRIBUTION_SCHEMA: dict[str, pl.DataType] = {"feature": pl.String(), "contribution": pl.Float64()}
 """By how much a feature moves a forecast's median, as a fraction of the price: positive pushes it up."""
-
-
-FOLD_SCHEMA: dict[str, pl.DataType] = {
-    "fold": pl.Int64(),
-    "train_first": pl.Date(),
-    "train_last": pl.Date(),
-    "n_train": pl.Int64(),
-    "test_first": pl.Date(),
-    "test_last": pl.Date(),
-    "n_test": pl.Int64(),
-    "mae_model": pl.Float64(),
-    "mae_no_change": pl.Float64(),
-    "relative_mae": pl.Float64(),
-}
-"""One walk-forward fold a row: its dates, its rows, and the mean absolute errors of both forecasts with their ratio."""
 
 
 @runtime_checkable
@@ -136,60 +117,6 @@ class Forecaster(Protocol):
             InputError: as `predict_quantiles`.
         """
         ...
-
-
-@dataclass(frozen=True, eq=False)
-class TrainedModel:
-    """Everything a training run of one horizon found out.
-
-    Attributes:
-        horizon: what is forecast.
-        forecaster: fitted on every labelled usable row.
-        model_version: short hash of configuration, columns, library version and training data; the same input gives the
-            same version.
-        dropped_columns: feature columns left out because they are constant or empty in the training rows.
-        oof: one row a session out of fold: data_date, target_date, fold, actual_return, predicted_return,
-            no_change_return, close.
-        folds: rows of FOLD_SCHEMA.
-        oof_metrics: over `oof`.
-        champion: the model or no-change, by the rule of `selection`.
-        test_metrics: of a model fitted on the rows of split 'train' alone, on those of split 'test'; None where either
-            is too short.
-        test_predictions: the rows behind `test_metrics`, columns as `oof` without fold; empty where that is None.
-        feature_importance: feature, gain, gain_share, splits of `forecaster`, largest gain first.
-        n_rows: rows `forecaster` was fitted on.
-        n_effective: Kish's effective size of their weights.
-        trained_first: first of their dates.
-        trained_last: last of their dates.
-        training_config: everything needed to repeat the run, ready for JSON.
-    """
-
-    horizon: Horizon
-    forecaster: Forecaster
-    model_version: str
-    dropped_columns: tuple[str, ...]
-    oof: pl.DataFrame
-    folds: pl.DataFrame
-    oof_metrics: ReturnMetrics
-    champion: Champion
-    test_metrics: ReturnMetrics | None
-    test_predictions: pl.DataFrame
-    feature_importance: pl.DataFrame
-    n_rows: int
-    n_effective: float
-    trained_first: date
-    trained_last: date
-    training_config: dict[str, Any]
-
-    @property
-    def columns_used(self) -> tuple[str, ...]:
-        """Feature columns of `forecaster`."""
-        return self.forecaster.columns_used
-
-    @property
-    def suspiciously_good(self) -> bool:
-        """Whether the out-of-fold figures look like a leak, see `metrics.suspiciously_good`."""
-        return suspiciously_good(self.oof_metrics)
 
 
 def require_columns(frame: pl.DataFrame, columns: Sequence[str], reader: str) -> None:

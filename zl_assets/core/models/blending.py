@@ -23,7 +23,6 @@ from zl_assets.core.models.training import (
     TrainingConfig,
     fold_table,
     forecast_of,
-    newest_usable_row,
     out_of_fold,
     plan,
     readable_rows,

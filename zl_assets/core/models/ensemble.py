@@ -68,7 +68,9 @@ def members_frame(forecasts: Mapping[str, pl.DataFrame], probabilities: pl.DataF
                 where=f"{own.height} and {rows.height} rows",
                 action="train all of them on the same training table",
             )
-        wide = wide.hstack(own.select(QUANTILE_COLUMNS).rename(dict(zip(QUANTILE_COLUMNS, member_columns(name), strict=True))))
+        wide = wide.hstack(
+            own.select(QUANTILE_COLUMNS).rename(dict(zip(QUANTILE_COLUMNS, member_columns(name), strict=True)))
+        )
     states = [c for c in probabilities.columns if c != "session_number"]
     told = probabilities.rename({state: state_column(state) for state in states})
     joined = wide.join(told, on="session_number", how="left", maintain_order="left")
@@ -208,7 +210,7 @@ def _best(quantiles: Floats, actual: Floats, counts: Floats, start: Floats) -> F
     """
     if counts.sum() <= 0:
         return start
-    levels, share = np.array(QUANTILE_LEVELS), np.array(LEVEL_WEIGHTS)
+    levels, share = np.array(QUANTILE_LEVELS), LEVEL_WEIGHTS
     rows = counts[:, None] / counts.sum() * share[None, :]
     scale = float((np.abs(actual) * counts).sum() / counts.sum()) or 1.0
     logits, total = np.log(start), np.zeros_like(start)

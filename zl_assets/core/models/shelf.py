@@ -35,6 +35,7 @@ class ModelSpec:
         takes_horizon: whether the maker takes `horizon_sessions`.
         package: distribution whose major version may change the figures.
         standard: whether a plain `zl run` trains it.
+        tuned: whether its parameters are searched for in the first fold's training rows.
     """
 
     name: str
@@ -46,6 +47,7 @@ class ModelSpec:
     takes_horizon: bool = False
     package: str | None = None
     standard: bool = True
+    tuned: bool = False
 
     @property
     def key(self) -> str:
@@ -56,14 +58,18 @@ class ModelSpec:
         """The class of the forecaster."""
         return getattr(import_module(f"zl_assets.core.models.{self.module}"), self.maker)
 
-    def make(self, horizon: Horizon) -> Forecaster:
+    def make(self, horizon: Horizon, **given: Any) -> Forecaster:
         """A forecaster of one horizon that has not learnt yet.
+
+        Args:
+            horizon: what it will forecast.
+            given: further arguments for the maker, such as the configuration that tuning found.
 
         Raises:
             MissingDependency: the model needs an optional package.
         """
-        given = {"horizon_sessions": horizon.sessions} if self.takes_horizon else {}
-        return self.of()(**dict(self.arguments), **given)
+        length = {"horizon_sessions": horizon.sessions} if self.takes_horizon else {}
+        return self.of()(**dict(self.arguments), **length, **given)
 
     def package_major(self) -> str | None:
         """Major version of the package, None without one."""
@@ -78,16 +84,96 @@ class ModelSpec:
 SHELF: tuple[ModelSpec, ...] = (
     ModelSpec(NO_CHANGE, "benchmarks", "The price stays, as wide as the market is volatile", "benchmarks", "NoChange"),
     ModelSpec("drift", "benchmarks", "The price goes on as it did on average", "benchmarks", "Drift"),
-    ModelSpec("seasonal_naive", "benchmarks", "The price does as in this week of past years", "benchmarks", "SeasonalNaive"),
-    ModelSpec("theta", "statistical", "Theta: half the drift around a smoothed level", "statistical", "Theta", takes_horizon=True, package="statsforecast"),
-    ModelSpec("ets", "statistical", "Exponential smoothing, chosen by AICc", "statistical", "Ets", takes_horizon=True, package="statsforecast"),
-    ModelSpec("arima", "statistical", "ARIMA, chosen by AICc", "statistical", "Arima", takes_horizon=True, package="statsforecast"),
-    ModelSpec("prophet", "statistical", "Prophet: trend and season of the year", "statistical", "Prophet", takes_horizon=True, package="prophet", standard=False),
-    ModelSpec("markov_switching", "regime", "Markov-switching volatility", "markov_switching", "MarkovSwitching", takes_horizon=True, package="statsmodels", standard=False),
-    ModelSpec("lightgbm", "trees", "LightGBM of the mean", "lightgbm_model", "LightGBMForecaster", package="lightgbm"),
-    ModelSpec("xgboost", "trees", "XGBoost of the mean", "xgboost_model", "XGBoostForecaster", package="xgboost"),
-    ModelSpec("lightgbm_quantile", "trees", "LightGBM of the quantiles", "lightgbm_quantile", "LightGBMQuantile", package="lightgbm"),
-    ModelSpec("xgboost_quantile", "trees", "XGBoost of the quantiles", "xgboost_model", "XGBoostQuantile", package="xgboost"),
+    ModelSpec(
+        "seasonal_naive", "benchmarks", "The price does as in this week of past years", "benchmarks", "SeasonalNaive"
+    ),
+    ModelSpec(
+        "theta",
+        "statistical",
+        "Theta: half the drift around a smoothed level",
+        "statistical",
+        "Theta",
+        takes_horizon=True,
+        package="statsforecast",
+    ),
+    ModelSpec(
+        "ets",
+        "statistical",
+        "Exponential smoothing, chosen by AICc",
+        "statistical",
+        "Ets",
+        takes_horizon=True,
+        package="statsforecast",
+    ),
+    ModelSpec(
+        "arima",
+        "statistical",
+        "ARIMA, chosen by AICc",
+        "statistical",
+        "Arima",
+        takes_horizon=True,
+        package="statsforecast",
+    ),
+    ModelSpec(
+        "prophet",
+        "statistical",
+        "Prophet: trend and season of the year",
+        "statistical",
+        "Prophet",
+        takes_horizon=True,
+        package="prophet",
+        standard=False,
+    ),
+    ModelSpec(
+        "markov_switching",
+        "regime",
+        "Markov-switching volatility",
+        "markov_switching",
+        "MarkovSwitching",
+        takes_horizon=True,
+        package="statsmodels",
+        standard=False,
+    ),
+    ModelSpec(
+        "lightgbm",
+        "trees",
+        "LightGBM of the mean",
+        "lightgbm_model",
+        "LightGBMForecaster",
+        takes_horizon=True,
+        tuned=True,
+        package="lightgbm",
+    ),
+    ModelSpec(
+        "xgboost",
+        "trees",
+        "XGBoost of the mean",
+        "xgboost_model",
+        "XGBoostForecaster",
+        takes_horizon=True,
+        tuned=True,
+        package="xgboost",
+    ),
+    ModelSpec(
+        "lightgbm_quantile",
+        "trees",
+        "LightGBM of the quantiles",
+        "lightgbm_quantile",
+        "LightGBMQuantileForecaster",
+        takes_horizon=True,
+        tuned=True,
+        package="lightgbm",
+    ),
+    ModelSpec(
+        "xgboost_quantile",
+        "trees",
+        "XGBoost of the quantiles",
+        "xgboost_model",
+        "XGBoostQuantileForecaster",
+        takes_horizon=True,
+        tuned=True,
+        package="xgboost",
+    ),
     ModelSpec("ensemble", "ensemble", "Blend of all models, by market state", "ensemble", "Ensemble"),
 )
 """From the simplest to the least simple, the ensemble last."""

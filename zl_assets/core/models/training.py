@@ -22,6 +22,7 @@ from zl_assets.core.horizons import Horizon
 from zl_assets.core.models.base import Floats, Forecaster, floats, labelled_rows, matrix, require_columns
 from zl_assets.core.models.importance import feature_importance
 from zl_assets.core.models.shelf import ModelSpec
+from zl_assets.core.models.tuning import Tuning, tune
 from zl_assets.errors import InputError
 
 METHOD = 2
@@ -136,14 +137,19 @@ def train(
     readable = readable_rows(frame)
     splitter = plan(rows, horizon, settings)
     folds = splitter.split(rows["session_number"].to_numpy())
-    oof, of_last_fold = out_of_fold(lambda: spec.make(horizon), readable, rows, folds)
-    final = fitted(spec.make(horizon), rows)
+    tuning = tuned(spec, rows[folds[0].train], horizon) if spec.tuned else None
+
+    def make() -> Forecaster:
+        return spec.make(horizon, config=tuning.chosen) if tuning else spec.make(horizon)
+
+    oof, of_last_fold = out_of_fold(make, readable, rows, folds)
+    final = fitted(make(), rows)
     newest = newest_usable_row(frame)
     return TrainedModel(
         spec=spec,
         horizon=horizon,
         forecaster=final,
-        model_version=version_of(spec, final, settings, horizon, rows),
+        model_version=version_of(spec, final, settings, horizon, rows, tuning),
         training_data=training_data(rows),
         oof=oof,
         newest=forecast_of(final, readable, newest),
@@ -154,7 +160,10 @@ def train(
         n_effective=kish_effective_size(floats(rows, "sample_weight")),
         trained_first=rows["data_date"][0],
         trained_last=rows["data_date"][-1],
-        training_config=_describe(spec, settings, splitter, horizon, rows),
+        training_config={
+            **_describe(spec, settings, splitter, horizon, rows),
+            **({"tuning": asdict(tuning)} if tuning else {}),
+        },
     )
 
 
@@ -197,6 +206,17 @@ def newest_usable_row(frame: pl.DataFrame) -> pl.DataFrame:
 def fitted(forecaster: Forecaster, rows: pl.DataFrame) -> Forecaster:
     """The forecaster, having learnt from labelled rows with their weights."""
     return forecaster.fit(rows, floats(rows, "target"), floats(rows, "sample_weight"))
+
+
+def tuned(spec: ModelSpec, rows: pl.DataFrame, horizon: Horizon) -> Tuning:
+    """Parameters found in the first fold's training rows, which every later fold learns from, too."""
+    return tune(
+        lambda config: spec.make(horizon, config=config),
+        rows,
+        floats(rows, "target"),
+        floats(rows, "sample_weight"),
+        horizon_sessions=horizon.sessions,
+    )
 
 
 def out_of_fold(
@@ -304,7 +324,12 @@ def fold_errors(oof: pl.DataFrame) -> pl.DataFrame:
 
 
 def version_of(
-    spec: ModelSpec, forecaster: Forecaster, config: TrainingConfig, horizon: Horizon, rows: pl.DataFrame
+    spec: ModelSpec,
+    forecaster: Forecaster,
+    config: TrainingConfig,
+    horizon: Horizon,
+    rows: pl.DataFrame,
+    tuning: Tuning | None = None,
 ) -> str:
     """Twelve hexadecimal digits made of the model, its configuration and columns, its package and the training data.
 
@@ -316,6 +341,7 @@ def version_of(
         "model": spec.name,
         "arguments": dict(spec.arguments),
         "config": asdict(config),
+        "tuned": asdict(tuning.chosen) if tuning else None,
         "horizon": horizon.code,
         "columns": list(forecaster.columns_used),
         "package_major": spec.package_major(),

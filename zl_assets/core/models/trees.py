@@ -248,9 +248,10 @@ class PointTrees(TreeForecaster):
         if self._interval is None:
             if self._sample is None:
                 raise not_fitted(self.title)
-            errors = self._sample.target - self._raw(self._sample.features)
-            known = self._sample.volatility > 0
-            self._interval = StudentInterval.fit(errors[known], self._sample.volatility[known])
+            point, known = self._raw(self._sample.features), self._sample.volatility > 0
+            self._interval = StudentInterval.fit(
+                self._sample.target[known], point[known], self._sample.volatility[known]
+            )
         return self._interval
 
     def predict(self, frame: pl.DataFrame) -> Floats:
