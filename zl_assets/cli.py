@@ -128,7 +128,7 @@ def run(
 @app.command()
 def leaderboard(
     home: HomeOption = None,
-    horizon: HorizonOption = "all",
+    horizon: HorizonOrAllOption = "all",
     warehouse: WarehouseOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -156,11 +156,6 @@ class Settings(BaseSettings):
         return self.home / "warehouse.duckdb"
 
     @cached_property
-    def models(self) -> Path:
-        """Root of the model store."""
-        return self.home / "Models"
-
-    @cached_property
     def exports(self) -> Path:
         """Where exported tables and figures go."""
         return self.home / "exports"

@@ -1,6 +1,6 @@
 """The MLflow log: one run per model and horizon, in an SQLite file of the home.
 
-Belongs here: what is told to MLflow. Nothing reads it back: the model store and the warehouse hold what the graph needs.
+Belongs here: what is told to MLflow. Nothing reads it back: the graph needs the model store alone.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class TrackedRun:
 
     def log_files(self, files: Mapping[str, bytes]) -> None:
         """Store small files, such as figures, with the run."""
-        place = Path(self.client.get_run(self.run_id).info.artifact_uri.removeprefix("file://"))
+        place = Path(str(self.client.get_run(self.run_id).info.artifact_uri).removeprefix("file://"))
         place.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             (place / name).write_bytes(content)

@@ -139,7 +139,7 @@ class Publication:
     Attributes:
         rows: rows of FORECAST_SCHEMA, one a model; one of them is the champion.
         judgement: why.
-        trust: rows of TRUST_SCHEMA with conviction and confidence, the champion's, out of fold and of the newest session.
+        trust: rows of TRUST_SCHEMA, the champion's, out of fold and of the newest session.
         champion: calibrated rows of OOF_SCHEMA of the champion, out of fold and of the newest session.
     """
 

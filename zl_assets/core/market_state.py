@@ -1,4 +1,4 @@
-"""The market around each forecast: the VIX as it was known, the volatility of ZL, and what state is likely to follow."""
+"""The market around each forecast: the VIX as it was known, the volatility of ZL, and what state may follow."""
 
 from __future__ import annotations
 

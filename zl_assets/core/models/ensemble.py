@@ -174,7 +174,7 @@ class Ensemble:
         try:
             held = json.loads(path.read_text(encoding="utf-8"))
             loaded = cls(held["members"], held["states"], held["horizon_sessions"])
-            weights = tuple(map(tuple, held["weights"]))
+            weights = tuple(tuple(float(w) for w in row) for row in held["weights"])
             loaded._blend = Blend(loaded.members, loaded.states, weights, held["windows"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(

@@ -1,4 +1,4 @@
-"""How much a model's forecasts owe to each feature: by its own gain, and by what it loses when the feature is shuffled."""
+"""How much a model's forecasts owe to each feature: by its gain, and by what is lost when the feature is shuffled."""
 
 from __future__ import annotations
 
@@ -73,4 +73,4 @@ def _permutation(forecaster: Forecaster, features: list[str], readable: pl.DataF
     random = np.random.default_rng(SEED)
     orders = [random.permutation(rows.height) for _ in range(SHUFFLES)]
     shuffled = [np.mean([loss(rows.with_columns(rows[f].gather(order))) for order in orders]) for f in features]
-    return np.array(shuffled) / usual - 1
+    return np.array(shuffled, dtype=np.float64) / usual - 1

@@ -81,100 +81,40 @@ class ModelSpec:
             return None
 
 
+def _statistical(
+    name: str, title: str, maker: str, *, package: str = "statsforecast", standard: bool = True
+) -> ModelSpec:
+    module = "statistical" if package == "statsforecast" else package
+    return ModelSpec(name, "statistical", title, module, maker, takes_horizon=True, package=package, standard=standard)
+
+
+def _trees(name: str, title: str, module: str, maker: str) -> ModelSpec:
+    package = "lightgbm" if name.startswith("lightgbm") else "xgboost"
+    return ModelSpec(name, "trees", title, module, maker, takes_horizon=True, package=package, tuned=True)
+
+
+def _regime(name: str, title: str, module: str, maker: str, package: str) -> ModelSpec:
+    return ModelSpec(name, "regime", title, module, maker, takes_horizon=True, package=package, standard=False)
+
+
 SHELF: tuple[ModelSpec, ...] = (
     ModelSpec(NO_CHANGE, "benchmarks", "The price stays, as wide as the market is volatile", "benchmarks", "NoChange"),
     ModelSpec("drift", "benchmarks", "The price goes on as it did on average", "benchmarks", "Drift"),
     ModelSpec(
         "seasonal_naive", "benchmarks", "The price does as in this week of past years", "benchmarks", "SeasonalNaive"
     ),
-    ModelSpec(
-        "theta",
-        "statistical",
-        "Theta: half the drift around a smoothed level",
-        "statistical",
-        "Theta",
-        takes_horizon=True,
-        package="statsforecast",
-    ),
-    ModelSpec(
-        "ets",
-        "statistical",
-        "Exponential smoothing, chosen by AICc",
-        "statistical",
-        "Ets",
-        takes_horizon=True,
-        package="statsforecast",
-    ),
-    ModelSpec(
-        "arima",
-        "statistical",
-        "ARIMA, chosen by AICc",
-        "statistical",
-        "Arima",
-        takes_horizon=True,
-        package="statsforecast",
-    ),
-    ModelSpec(
-        "prophet",
-        "statistical",
-        "Prophet: trend and season of the year",
-        "statistical",
-        "Prophet",
-        takes_horizon=True,
-        package="prophet",
-        standard=False,
-    ),
-    ModelSpec(
-        "markov_switching",
-        "regime",
-        "Markov-switching volatility",
-        "markov_switching",
-        "MarkovSwitching",
-        takes_horizon=True,
-        package="statsmodels",
-        standard=False,
-    ),
-    ModelSpec(
-        "lightgbm",
-        "trees",
-        "LightGBM of the mean",
-        "lightgbm_model",
-        "LightGBMForecaster",
-        takes_horizon=True,
-        tuned=True,
-        package="lightgbm",
-    ),
-    ModelSpec(
-        "xgboost",
-        "trees",
-        "XGBoost of the mean",
-        "xgboost_model",
-        "XGBoostForecaster",
-        takes_horizon=True,
-        tuned=True,
-        package="xgboost",
-    ),
-    ModelSpec(
-        "lightgbm_quantile",
-        "trees",
-        "LightGBM of the quantiles",
-        "lightgbm_quantile",
-        "LightGBMQuantileForecaster",
-        takes_horizon=True,
-        tuned=True,
-        package="lightgbm",
-    ),
-    ModelSpec(
-        "xgboost_quantile",
-        "trees",
-        "XGBoost of the quantiles",
-        "xgboost_model",
-        "XGBoostQuantileForecaster",
-        takes_horizon=True,
-        tuned=True,
-        package="xgboost",
-    ),
-    ModelSpec("ensemble", "ensemble", "Blend of all models, by market state", "ensemble", "Ensemble"),
+    _statistical("theta", "Theta: half the trend around a smoothed level", "Theta"),
+    _statistical("ets", "Exponential smoothing, chosen by AICc", "Ets"),
+    _statistical("arima", "ARIMA, chosen by AICc", "Arima"),
+    _regime("markov_switching", "Markov-switching volatility", "markov_switching", "MarkovSwitching", "statsmodels"),
+    _trees("lightgbm", "LightGBM of the mean", "lightgbm_model", "LightGBMForecaster"),
+    _trees("xgboost", "XGBoost of the mean", "xgboost_model", "XGBoostForecaster"),
+    _trees("lightgbm_quantile", "LightGBM of the quantiles", "lightgbm_quantile", "LightGBMQuantileForecaster"),
+    _trees("xgboost_quantile", "XGBoost of the quantiles", "xgboost_model", "XGBoostQuantileForecaster"),
+    _regime("specialist_crisis", "LightGBM of crisis sessions", "specialists", "SpecialistCrisis", "lightgbm"),
+    _regime("specialist_trade_war", "LightGBM of trade wars", "specialists", "SpecialistTradeWar", "lightgbm"),
+    _regime("specialist_inflation", "LightGBM of inflation", "specialists", "SpecialistInflation", "lightgbm"),
+    ModelSpec(ENSEMBLE, "ensemble", "Blend of all models, by market state", "ensemble", "Ensemble"),
 )
 """From the simplest to the least simple, the ensemble last."""
 

@@ -267,7 +267,7 @@ def forecast_of(forecaster: Forecaster, readable: pl.DataFrame, wanted: pl.DataF
     if unknown.any():
         raise InputError(
             f"{int(unknown.sum())} of {wanted.height} sessions get no forecast",
-            where=f"first {wanted['data_date'][int(unknown.argmax())]}; the model looks {forecaster.lookback} rows back",
+            where=f"first {wanted['data_date'][int(unknown.argmax())]}; it looks {forecaster.lookback} rows back",
             action="load a longer history, or look for missing features in these sessions",
         )
     ordered = np.sort(quantiles, axis=1)

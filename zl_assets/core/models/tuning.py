@@ -6,7 +6,7 @@ grows the trees of every fold with the parameters found, so that no fold is tune
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from zl_assets.core.evaluation.metrics import QUANTILE_LEVELS
+from zl_assets.core.evaluation.scores import crps
 from zl_assets.core.evaluation.splits import MIN_TRAIN_SESSIONS
 from zl_assets.core.models.base import Floats, Forecaster, require_columns
 from zl_assets.core.models.trees import TreeConfig
@@ -86,7 +86,7 @@ def tune(
 
     def losses_of(config: TreeConfig) -> Floats:
         model = build(config).fit(frame[learn], target[learn], weights[learn])
-        return _crps(target[tail], model.predict_quantiles(frame[tail]))
+        return crps(target[tail], np.sort(model.predict_quantiles(frame[tail]), axis=1))
 
     configs, losses = _search(losses_of, start, trials)
     known = np.isfinite(losses).all(axis=0)
@@ -150,19 +150,8 @@ def _clearly_lower(losses: Floats, of_defaults: Floats, horizon_sessions: int) -
     return bool(difference.mean() < -error)
 
 
-def _crps(actual: Floats, quantiles: Floats) -> Floats:
-    """CRPS of each row from its quantiles, shape (rows,): twice the pinball losses, each by the levels it stands for.
-
-    The CRPS is twice the integral of the pinball loss over all levels (Gneiting and Ranjan 2011, equation 13).
-    """
-    levels = np.array(QUANTILE_LEVELS)
-    edges = np.concatenate([[0.0], (levels[1:] + levels[:-1]) / 2, [1.0]])
-    error = actual[:, None] - np.sort(quantiles, axis=1)
-    return 2 * np.maximum(levels * error, (levels - 1) * error) @ np.diff(edges)
-
-
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> Generator[None]:
     """Optuna reports every study and trial on standard error; here the result says what happened."""
     import optuna
 
