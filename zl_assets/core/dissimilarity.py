@@ -48,8 +48,8 @@ class ApplicabilityRange:
     row does from a forecast.
 
     Outliers are the KEPT_SHARE's remainder. The article's rule, the upper quartile plus 1.5 interquartile ranges, takes
-    one in twenty training rows for outliers, since distances in columns of heavy tails are skewed, and would refuse one
-    forecast in four.
+    one in twenty training rows for outliers, since distances in columns of heavy tails are skewed; with yearly refits
+    it would refuse one forecast in four since 2016.
 
     Attributes:
         columns: compared, without those that do not vary in the training rows.
