@@ -78,7 +78,7 @@ def _of_one_session(known: Mapping[str, Floats]) -> list[dict[str, object]]:
         beyond = max(low - median, median - high)
         if beyond > 0:
             half = (high - low) / 2
-            figures = {
+            figures: dict[str, object] = {
                 "horizon": code,
                 "median": float(median),
                 "low": float(low),

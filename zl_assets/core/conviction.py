@@ -30,8 +30,8 @@ CRISIS_INTENSITY = 50.0
 """Above this there is a crisis: the VIX above 25."""
 
 VIX_PER_VOLATILITY = 75.0
-"""Index points that stand for an annual volatility of ZL of 1: the crisis label begins at a VIX of 30 or at a volatility of
-0.4 (DOMAIN section 3), so the two count as the same."""
+"""Index points that stand for an annual volatility of ZL of 1: the crisis label begins at a VIX of 30 or at a
+volatility of 0.4 (DOMAIN section 3), so the two count as the same."""
 
 VOLATILITY_SESSIONS = 30
 

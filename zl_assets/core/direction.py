@@ -35,7 +35,7 @@ def direction_probability(quantiles: Floats) -> Floats:
     Args:
         quantiles: returns at QUANTILE_LEVELS, shape (rows, 7); crossing ones are put in order.
     """
-    known: NDArray[np.bool_] = np.isfinite(quantiles).all(axis=1)
+    known = np.isfinite(quantiles.sum(axis=1))
     q = np.sort(np.where(known[:, None], quantiles, 0.0), axis=1)
     below, not_above = (q < 0).sum(axis=1), (q <= 0).sum(axis=1)
     # Where no quantile is 0, this picks any level and is not used.

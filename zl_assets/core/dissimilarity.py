@@ -48,8 +48,8 @@ class ApplicabilityRange:
     row does from a forecast.
 
     Outliers are the KEPT_SHARE's remainder. The article's rule, the upper quartile plus 1.5 interquartile ranges, takes
-    one in twenty training rows for outliers, since distances in columns of heavy tails are skewed, and would refuse one
-    forecast in four.
+    one in twenty training rows for outliers, since distances in columns of heavy tails are skewed; with yearly refits
+    it would refuse one forecast in four since 2016.
 
     Attributes:
         columns: compared, without those that do not vary in the training rows.
@@ -202,13 +202,13 @@ def refusal(
     Args:
         frame: rows in order, with data_date.
         as_of: day the forecast is made; every session up to and including it counts as passed.
-        columns: features that must be there.
+        columns: features that must be there, beside those of the range.
         applicability: range of the model's training rows; None leaves this reason out, as for a model of no features.
         oldest_sessions: sessions that may have passed since the row.
         market: whose sessions count.
 
     Raises:
-        InputError: no row, no data_date, or a column of the range is not there and not among `columns`.
+        InputError: no row, or no data_date.
         ValueError: a day outside the exchange calendar.
     """
     require_columns(frame, ("data_date",), "rows to forecast")
@@ -221,7 +221,8 @@ def refusal(
     age = sessions_between(market, day, as_of)
     if age > oldest_sessions:
         return f"refused: newest session {day} is {age} sessions old (limit {oldest_sessions})"
-    missing = [c for c in columns if c not in row.columns or not np.isfinite(matrix(row, [c])).all()]
+    needed = dict.fromkeys((*columns, *(applicability.columns if applicability else ())))
+    missing = [c for c in needed if c not in row.columns or not np.isfinite(matrix(row, [c])).all()]
     if missing:
         return f"refused: missing features: {', '.join(missing)}"
     return _unlike(row, applicability) if applicability is not None else None
@@ -229,9 +230,6 @@ def refusal(
 
 def _unlike(row: pl.DataFrame, applicability: ApplicabilityRange) -> str | None:
     index, threshold = float(applicability.index(row)[0]), applicability.threshold
-    if np.isnan(index):
-        missing = [c for c in applicability.columns if not np.isfinite(matrix(row, [c])).all()]
-        return f"refused: missing features: {', '.join(missing)}"
     if index <= threshold:
         return None
     return (

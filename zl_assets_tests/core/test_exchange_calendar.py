@@ -1,6 +1,6 @@
 """Which days are sessions, how they are numbered, and when a close is known."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pandas_market_calendars as mcal
 import polars as pl
@@ -16,6 +16,7 @@ from zl_assets.core.exchange_calendar import (
     known_at,
     session_after,
     session_frame,
+    sessions_between,
     sessions_of,
 )
 from zl_assets.core.instruments import INSTRUMENTS
@@ -65,6 +66,18 @@ def test_every_followed_symbol_has_the_sessions_of_its_market() -> None:
 def test_session_after_counts_sessions(position: int, ahead: int) -> None:
     later = session_after("grains", GRAINS[position], ahead)
     assert sum(GRAINS[position] < d <= later for d in GRAINS) == ahead
+
+
+@given(days=st.tuples(st.dates(date(2010, 1, 1), date(2030, 1, 1)), st.integers(0, 400)))
+def test_sessions_between_counts_those_after_a_day_up_to_another(days: tuple[date, int]) -> None:
+    earlier, later = days[0], days[0] + timedelta(days=days[1])
+    assert sessions_between("grains", earlier, later) == sum(earlier < d <= later for d in GRAINS)
+
+
+def test_sessions_between_refuses_days_outside_the_calendar_and_the_wrong_way_round() -> None:
+    for earlier, later in ((date(2025, 1, 3), date(2025, 1, 2)), (date(2025, 1, 2), date(2036, 1, 2))):
+        with pytest.raises(ValueError, match="not a stretch of the calendar"):
+            sessions_between("grains", earlier, later)
 
 
 def test_session_after_refuses_a_day_without_a_session_and_the_end_of_the_calendar() -> None:

@@ -47,6 +47,7 @@ class Episode:
         crisis_sessions: sessions in crisis from the first to the last.
         conviction_difference: mean in them, less that of the calm sessions nearer to it than to another episode.
         confidence_difference: the same of confidence.
+        intensity_difference: the same of crisis intensity.
     """
 
     first_session: int
@@ -54,6 +55,7 @@ class Episode:
     crisis_sessions: int
     conviction_difference: float
     confidence_difference: float
+    intensity_difference: float
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,8 @@ class CrisisClaim:
         episodes: of crisis, in order.
         conviction: claimed to rise; None where not testable.
         confidence: claimed to fall; None where not testable.
-        rise_by_definition: how far conviction is higher in crisis sessions merely because crisis intensity is a part of
-            it; only what is beyond this is news. None where there are no crisis sessions or only such.
+        rise_by_definition: part of `conviction.difference` that is there merely because crisis intensity is a part of
+            conviction; only what is beyond it is news. None where not testable.
     """
 
     verdict: ClaimVerdict
@@ -102,11 +104,11 @@ class CrisisClaim:
         """One line with the figures."""
         lengths = ", ".join(str(e.crisis_sessions) for e in self.episodes)
         crises = f"{len(self.episodes)} episodes of {lengths or 'no'} crisis sessions among {self.sessions}"
-        if self.conviction is None or self.confidence is None:
+        if self.conviction is None or self.confidence is None or self.rise_by_definition is None:
             return f"not testable: {crises}, at least {LEAST_EPISODES} episodes are needed"
         up, down = (f"{c.difference:+.1f} [{c.low:+.1f}, {c.high:+.1f}]" for c in (self.conviction, self.confidence))
-        own = f", {self.rise_by_definition:+.1f} of it by definition" if self.rise_by_definition is not None else ""
-        return f"{self.verdict}: in a crisis conviction {up}{own}, confidence {down}; {crises}"
+        by_definition = f"({self.rise_by_definition:+.1f} by definition)"
+        return f"{self.verdict}: in a crisis conviction {up} {by_definition}, confidence {down}; {crises}"
 
 
 def crisis_claim(history: pl.DataFrame) -> CrisisClaim:
@@ -129,15 +131,12 @@ def crisis_claim(history: pl.DataFrame) -> CrisisClaim:
         raise InputError(
             "session numbers are not strictly ascending", where="history of scores", action="sort it, one row a session"
         )
-    intensity = floats(rows, "crisis_intensity")
-    crisis = intensity > CRISIS_INTENSITY
-    if crisis.all() or not crisis.any():
-        return CrisisClaim("not testable", rows.height, (), None, None, None)
-    scores = {name: floats(rows, name) for name in ("conviction", "confidence")}
-    episodes = _episodes(sessions, crisis, scores)
-    by_definition = CRISIS_SHARE * float(intensity[crisis].mean() - intensity[~crisis].mean())
+    scores = {name: floats(rows, name) for name in _COLUMNS[1:]}
+    crisis = scores["crisis_intensity"] > CRISIS_INTENSITY
+    episodes = _episodes(sessions, crisis, scores) if crisis.any() else ()
     if len(episodes) < LEAST_EPISODES:
-        return CrisisClaim("not testable", rows.height, episodes, None, None, by_definition)
+        return CrisisClaim("not testable", rows.height, episodes, None, None, None)
+    by_definition = CRISIS_SHARE * float(np.mean([e.intensity_difference for e in episodes]))
     up = _contrast(scores["conviction"], crisis, [e.conviction_difference for e in episodes])
     down = _contrast(scores["confidence"], crisis, [e.confidence_difference for e in episodes])
     verdict = "holds" if up.low > 0 and down.high < 0 else "does not hold"
@@ -155,14 +154,15 @@ def _episodes(sessions: NDArray[np.int64], crisis: NDArray[np.bool_], scores: di
         around = (nearest == number) & ~crisis
         if not around.any():
             continue
-        differences = {name: float(score[run].mean() - score[around].mean()) for name, score in scores.items()}
+        apart = {name: float(score[run].mean() - score[around].mean()) for name, score in scores.items()}
         found.append(
             Episode(
                 first_session=int(sessions[run[0]]),
                 last_session=int(sessions[run[-1]]),
                 crisis_sessions=run.size,
-                conviction_difference=differences["conviction"],
-                confidence_difference=differences["confidence"],
+                conviction_difference=apart["conviction"],
+                confidence_difference=apart["confidence"],
+                intensity_difference=apart["crisis_intensity"],
             )
         )
     return tuple(found)
