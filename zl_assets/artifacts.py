@@ -305,7 +305,7 @@ def _write_files(directory: Path, trained: TrainedModel, *, run_id: str, simulat
     model_files = sorted(path.name for path in directory.iterdir())
     for name in model_files:
         _sync(directory / name)
-    _write_file(directory / "columns_used.txt", _lines(trained.columns_used))
+    _write_file(directory / "columns_used.txt", _lines(trained.forecaster.columns_used))
     _write_file(directory / "run_id.txt", _lines([run_id]))
     _write_file(directory / "feature_importance.csv", trained.feature_importance.write_csv().encode())
     _write_file(directory / "drivers.csv", trained.drivers.write_csv().encode())

@@ -63,7 +63,7 @@ def model_asset(spec: ModelSpec) -> dg.AssetsDefinition:
             found = train(spec, frame, horizon)
             return stored(log, settings, found, simulated=is_simulated(frame))
 
-    return trained
+    return trained  # pyright: ignore[reportReturnType]  # the decorator's return type is not told upstream
 
 
 @dg.asset(**_node(models()[ENSEMBLE]), deps=[spec.key.split(".") for spec in SHELF if spec.name != ENSEMBLE])

@@ -81,11 +81,8 @@ class ModelSpec:
             return None
 
 
-def _statistical(
-    name: str, title: str, maker: str, *, package: str = "statsforecast", standard: bool = True
-) -> ModelSpec:
-    module = "statistical" if package == "statsforecast" else package
-    return ModelSpec(name, "statistical", title, module, maker, takes_horizon=True, package=package, standard=standard)
+def _statistical(name: str, title: str, maker: str) -> ModelSpec:
+    return ModelSpec(name, "statistical", title, "statistical", maker, takes_horizon=True, package="statsforecast")
 
 
 def _trees(name: str, title: str, module: str, maker: str) -> ModelSpec:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -22,16 +21,15 @@ from zl_assets.core.models.base import (
     CONTRIBUTION_SCHEMA,
     STATIONARY_FEATURES,
     Floats,
-    contributions,
-    matrix,
     not_fitted,
     require_columns,
     require_rows,
 )
 from zl_assets.core.models.benchmarks import NoChange
-from zl_assets.core.models.lightgbm_model import LightGBMConfig, LightGBMForecaster
+from zl_assets.core.models.lightgbm_model import LightGBMForecaster
 from zl_assets.core.models.parameters import read_parameters, unreadable, write_parameters
 from zl_assets.core.models.regime_classifier import STATE_COLUMNS, regime_state
+from zl_assets.core.models.trees import TreeConfig
 from zl_assets.core.regimes import SETS
 
 LEAST_WINDOWS = 10.0
@@ -69,16 +67,16 @@ class Specialist(ABC):
     def __init__(
         self,
         horizon_sessions: int,
-        config: LightGBMConfig | None = None,
+        config: TreeConfig | None = None,
         features: Sequence[str] = STATIONARY_FEATURES,
     ) -> None:
         self.horizon_sessions = horizon_sessions
-        self.config = config or LightGBMConfig()
+        self.config = config or TreeConfig()
         self.features = tuple(features)
         self.effective_sample_size = float("nan")
         self.state = ""
         self._no_change = NoChange()
-        self._tree: _Tree | None = None
+        self._tree: LightGBMForecaster | None = None
 
     @property
     def columns_used(self) -> tuple[str, ...]:
@@ -98,7 +96,7 @@ class Specialist(ABC):
         self.state = _state(int(inside.sum()), windows)
         self._tree = None
         if self.state == FITTED:
-            tree = _Tree(_in_windows(self.config, self.horizon_sessions), self.features)
+            tree = LightGBMForecaster(self.config, self.features, horizon_sessions=self.horizon_sessions)
             self._tree = tree.fit(frame.filter(inside), target[inside], weights[inside])
         return self
 
@@ -136,7 +134,7 @@ class Specialist(ABC):
         except (KeyError, TypeError, ValueError) as error:
             raise unreadable(path, error) from error
         loaded._no_change = NoChange.load(directory)
-        loaded._tree = _Tree.load(directory) if loaded.state == FITTED else None
+        loaded._tree = LightGBMForecaster.load(directory) if loaded.state == FITTED else None
         return loaded
 
     def explain(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -190,20 +188,6 @@ class SpecialistInflation(_Dated):
     regimes = ("inflation", "inflation_2021_2023")
 
 
-class _Tree(LightGBMForecaster):
-    """LightGBM that says what moves its forecast."""
-
-    def explain(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Exact SHAP values of the last row, as LightGBM's own TreeSHAP gives them; see `Forecaster`."""
-        booster = self._fitted()
-        if frame.is_empty():
-            return pl.DataFrame(schema=CONTRIBUTION_SCHEMA)
-        features = booster.feature_name()
-        moved = booster.predict(matrix(frame.tail(1), features), pred_contrib=True, num_threads=1)
-        # The last column is what the trees forecast on average.
-        return contributions(features, np.asarray(moved, dtype=np.float64)[0, :-1])
-
-
 def _state(rows: int, windows: float) -> str:
     if rows >= MIN_TRAIN_SESSIONS and windows >= LEAST_WINDOWS:
         return FITTED
@@ -211,9 +195,3 @@ def _state(rows: int, windows: float) -> str:
         f"not enough rows: {rows} of the regime hold {windows:.1f} independent windows, "
         f"{MIN_TRAIN_SESSIONS} rows and {LEAST_WINDOWS:.0f} windows are needed"
     )
-
-
-def _in_windows(config: LightGBMConfig, sessions: int) -> LightGBMConfig:
-    """The same with the two penalties that count rows scaled to count label windows: their rows repeat one outcome."""
-    least = max(config.min_rows_in_leaf, 2 * sessions)
-    return replace(config, min_rows_in_leaf=least, lambda_l2=config.lambda_l2 * sessions)
