@@ -80,7 +80,7 @@ class StatisticalForecaster:
         """
         require_columns(frame, self.columns_used, f"{self.name}, rows to learn from")
         require_rows(frame.height, target, weights)
-        _, sound = _sound_closes(frame)
+        _, sound = sound_closes(frame)
         latest = sound[-self.closes :]
         if latest.size < LEAST_CLOSES:
             raise NotEnoughHistory(
@@ -100,7 +100,7 @@ class StatisticalForecaster:
             raise not_fitted(self.name)
         require_columns(frame, self.columns_used, f"{self.name}, rows to forecast")
         moved = np.full(frame.height, np.nan)
-        rows, closes = _sound_closes(frame)
+        rows, closes = sound_closes(frame)
         if closes.size >= self._window:
             first, last = rows[: closes.size - self._window + 1], rows[self._window - 1 :]
             within = (last - first <= self.lookback) & (last >= self.lookback)
@@ -178,7 +178,7 @@ class Theta(StatisticalForecaster):
     kind = ThetaRecursion
 
 
-def _sound_closes(frame: pl.DataFrame) -> tuple[np.ndarray[tuple[int], np.dtype[np.intp]], Floats]:
+def sound_closes(frame: pl.DataFrame) -> tuple[np.ndarray[tuple[int], np.dtype[np.intp]], Floats]:
     """Positions of the rows with a close to build on, and the logarithms of these closes."""
     close = floats(frame, "close")
     suspect = frame["is_suspect"].fill_null(True).to_numpy()
