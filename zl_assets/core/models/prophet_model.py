@@ -92,8 +92,8 @@ class Prophet:
         earlier = closes.size - max(LEAST_ERRORS, closes.size // HELD_OUT)
         self._curve = _drawn(days[:earlier], closes[:earlier])
         later = frame[rows[earlier:]]
-        errors = target[rows[earlier:]] - self._point(later)
-        self._interval = StudentInterval.fit(errors, floats(later, "ewma_volatility"))
+        actual, volatility = target[rows[earlier:]], floats(later, "ewma_volatility")
+        self._interval = StudentInterval.fit(actual, self._point(later), volatility)
         self._curve = _drawn(days, closes)
         return self
 

@@ -103,6 +103,12 @@ SHELF: tuple[ModelSpec, ...] = (
     _statistical("theta", "Theta: half the trend around a smoothed level", "Theta"),
     _statistical("ets", "Exponential smoothing, chosen by AICc", "Ets"),
     _statistical("arima", "ARIMA, chosen by AICc", "Arima"),
+    ModelSpec(
+        *("prophet", "statistical", "Prophet: a bending line and the season of the year", "prophet_model", "Prophet"),
+        takes_horizon=True,
+        package="prophet",
+        standard=False,
+    ),
     _regime("markov_switching", "Markov-switching volatility", "markov_switching", "MarkovSwitching", "statsmodels"),
     _trees("lightgbm", "LightGBM of the mean", "lightgbm_model", "LightGBMForecaster"),
     _trees("xgboost", "XGBoost of the mean", "xgboost_model", "XGBoostForecaster"),

@@ -68,9 +68,9 @@ def test_the_interval_is_of_closes_that_its_curve_has_not_seen(rows: pl.DataFram
     earlier = rows.tail(CLOSES).head(CLOSES - 63)
     blind = Prophet(21, closes=CLOSES - 63)
     blind.fit(earlier, earlier["target"].to_numpy(), np.ones(earlier.height))
-    errors = late["target"].to_numpy() - blind.predict_quantiles(late)[:, 3]
+    point = blind.predict_quantiles(late)[:, 3]
     assert fitted._interval is not None
-    expected = StudentInterval.fit(errors, late["ewma_volatility"].to_numpy())
+    expected = StudentInterval.fit(late["target"].to_numpy(), point, late["ewma_volatility"].to_numpy())
     assert fitted._interval.scale == pytest.approx(expected.scale, rel=1e-6)
     assert fitted._interval.degrees == pytest.approx(expected.degrees, rel=1e-4)
 
