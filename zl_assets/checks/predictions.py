@@ -61,12 +61,32 @@ def evaluate_one_row(latest: "pl.DataFrame") -> Verdict:
     return Verdict(bool(passed), {"rows": latest.height, "newest_as_of": str(newest)})
 
 
+def evaluate_coherent(published: "pl.DataFrame") -> Verdict:
+    """No published median lies outside the 80 % interval that its neighbouring horizons expect."""
+    from zl_assets.core.coherence import contradictions
+    from zl_assets.core.models.base import matrix
+
+    told = published.drop_nulls(_QUANTILES)
+    returns = {
+        row["horizon"]: matrix(told[n : n + 1], _QUANTILES) / row["current_price"] - 1
+        for n, row in enumerate(told.iter_rows(named=True))
+    }
+    return no_offender(contradictions(returns).drop("row"), horizons=len(returns))
+
+
 FORECASTS_CHECKS = (
     Check("unique", "One row per as-of date, horizon, model and version", evaluate_unique_forecasts),
     Check("quantiles_ordered", "Quantiles rise; prices positive and finite", evaluate_quantiles_ordered),
     Check("trust_in_range", "Probability within 0 to 1, scores within 0 to 100", evaluate_trust_in_range),
 )
-LATEST_CHECKS = (Check("one_row", "Exactly one row, the newest champion", evaluate_one_row),)
+LATEST_CHECKS = (Check("one_row", "Exactly one row, the newest champion", lambda latest, _: evaluate_one_row(latest)),)
+COHERENT = Check(
+    "coherent",
+    "The published forecast agrees with those of the neighbouring horizons",
+    lambda _, published: evaluate_coherent(published),
+    blocking=False,
+    action="two horizons say opposite things: trust neither before you know why",
+)
 
 
 @dg.multi_asset_check(name="zl_forecasts_checks", specs=specs(FORECASTS, FORECASTS_CHECKS, HORIZON_PARTITIONS))
@@ -76,7 +96,7 @@ def zl_forecasts_checks(context: dg.AssetCheckExecutionContext, warehouse: dg.Re
     yield from evaluated(FORECASTS, FORECASTS_CHECKS, rows)
 
 
-@dg.multi_asset_check(name="vw_zl_latest_checks", specs=specs(LATEST, LATEST_CHECKS, HORIZON_PARTITIONS))
+@dg.multi_asset_check(name="vw_zl_latest_checks", specs=specs(LATEST, (*LATEST_CHECKS, COHERENT), HORIZON_PARTITIONS))
 def vw_zl_latest_checks(context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]):
     """Check the published row of the partition's horizon."""
     horizon = context.partition_key
@@ -84,4 +104,10 @@ def vw_zl_latest_checks(context: dg.AssetCheckExecutionContext, warehouse: dg.Re
     latest = warehouse.read(
         f"SELECT as_of_date, is_champion, ({newest}) AS newest FROM {latest_name(horizon)}", {"horizon": horizon}
     )
-    yield from evaluated(LATEST, LATEST_CHECKS, latest)
+    published = warehouse.read(
+        f"SELECT horizon, as_of_date, current_price, {', '.join(_QUANTILES)} FROM {FORECASTS} "
+        f"WHERE is_champion AND as_of_date = (SELECT MAX(as_of_date) FROM {FORECASTS} WHERE horizon = @horizon) "
+        "QUALIFY ROW_NUMBER() OVER (PARTITION BY horizon ORDER BY created_at DESC, model_version) = 1",
+        {"horizon": horizon},
+    )
+    yield from evaluated(LATEST, (*LATEST_CHECKS, COHERENT), latest, published)
