@@ -72,6 +72,7 @@ def train_ensemble(found: Members, frame: pl.DataFrame, horizon: Horizon) -> Tra
         model_version=version_of(spec, final, config, horizon, past),
         training_data=training_data(rows),
         oof=oof,
+        oof_rolling=None,
         newest=forecast_of(final, now, now),
         folds=fold_table(past, folds[1:], oof),
         drivers=final.explain(now),

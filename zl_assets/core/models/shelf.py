@@ -6,13 +6,14 @@ Belongs here: the list. A model is imported when it is made, so that reading the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 from zl_assets.core.horizons import Horizon
 from zl_assets.core.models.base import Forecaster
+from zl_assets.core.models.weighting import Weighting
 from zl_assets.errors import InputError
 
 Family = Literal["benchmarks", "statistical", "trees", "neural", "regime", "ensemble"]
@@ -36,6 +37,7 @@ class ModelSpec:
         package: distribution whose major version may change the figures.
         standard: whether a plain `zl run` trains it.
         tuned: whether its parameters are searched for in the first fold's training rows.
+        weighting: how much each training row counts.
     """
 
     name: str
@@ -48,6 +50,7 @@ class ModelSpec:
     package: str | None = None
     standard: bool = True
     tuned: bool = False
+    weighting: Weighting = "v0"
 
     @property
     def key(self) -> str:
@@ -94,6 +97,13 @@ def _regime(name: str, title: str, module: str, maker: str, package: str) -> Mod
     return ModelSpec(name, "regime", title, module, maker, takes_horizon=True, package=package, standard=False)
 
 
+_WEIGHTINGS: tuple[tuple[Weighting, str], ...] = (
+    ("equal", "every session counting alike"),
+    ("half_life", "a session counting half after five years"),
+    ("research", "weighted by the research regimes"),
+)
+"""Schemes that compete with the weights of the training table."""
+
 SHELF: tuple[ModelSpec, ...] = (
     ModelSpec(NO_CHANGE, "benchmarks", "The price stays, as wide as the market is volatile", "benchmarks", "NoChange"),
     ModelSpec("drift", "benchmarks", "The price goes on as it did on average", "benchmarks", "Drift"),
@@ -114,6 +124,14 @@ SHELF: tuple[ModelSpec, ...] = (
     _trees("xgboost", "XGBoost of the mean", "xgboost_model", "XGBoostForecaster"),
     _trees("lightgbm_quantile", "LightGBM of the quantiles", "lightgbm_quantile", "LightGBMQuantileForecaster"),
     _trees("xgboost_quantile", "XGBoost of the quantiles", "xgboost_model", "XGBoostQuantileForecaster"),
+    *(
+        replace(
+            _trees(f"lightgbm_{weighting}", f"LightGBM of the mean, {said}", "lightgbm_model", "LightGBMForecaster"),
+            weighting=weighting,
+            standard=False,
+        )
+        for weighting, said in _WEIGHTINGS
+    ),
     _regime("specialist_crisis", "LightGBM of crisis sessions", "specialists", "SpecialistCrisis", "lightgbm"),
     _regime("specialist_trade_war", "LightGBM of trade wars", "specialists", "SpecialistTradeWar", "lightgbm"),
     _regime("specialist_inflation", "LightGBM of inflation", "specialists", "SpecialistInflation", "lightgbm"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from itertools import pairwise
 from typing import Any
@@ -23,6 +23,7 @@ from zl_assets.core.models.base import Floats, Forecaster, floats, labelled_rows
 from zl_assets.core.models.importance import feature_importance
 from zl_assets.core.models.shelf import ModelSpec
 from zl_assets.core.models.tuning import Tuning, tune
+from zl_assets.core.models.weighting import weighted
 from zl_assets.errors import InputError
 
 METHOD = 2
@@ -88,6 +89,7 @@ class TrainedModel:
         training_data: short hash of the rows that every model of the horizon learns from: models with the same one can
             be compared.
         oof: rows of OOF_SCHEMA, one a session out of fold.
+        oof_rolling: the same where each fold learns from a window of fixed length; None where that was not asked for.
         newest: rows of OOF_SCHEMA, the one forecast of the newest usable session; fold and actual_return are null.
         folds: rows of FOLD_SCHEMA.
         drivers: what moves the newest forecast, rows of CONTRIBUTION_SCHEMA.
@@ -105,6 +107,7 @@ class TrainedModel:
     model_version: str
     training_data: str
     oof: pl.DataFrame
+    oof_rolling: pl.DataFrame | None
     newest: pl.DataFrame
     folds: pl.DataFrame
     drivers: pl.DataFrame
@@ -117,7 +120,12 @@ class TrainedModel:
 
 
 def train(
-    spec: ModelSpec, frame: pl.DataFrame, horizon: Horizon, *, config: TrainingConfig | None = None
+    spec: ModelSpec,
+    frame: pl.DataFrame,
+    horizon: Horizon,
+    *,
+    config: TrainingConfig | None = None,
+    rolling: bool = False,
 ) -> TrainedModel:
     """Judge a model of one horizon out of fold, fit it on everything known, and forecast the newest session.
 
@@ -126,6 +134,7 @@ def train(
         frame: one row a session, with the columns of FRAME_COLUMNS; `target` is a simple return as a fraction.
         horizon: what is forecast.
         config: how; the defaults if None.
+        rolling: whether to judge it on folds that learn from a window of fixed length, too.
 
     Raises:
         InputError: a missing column, sessions out of order, an unusable weight, or no row to forecast from.
@@ -133,7 +142,8 @@ def train(
         MissingDependency: the model needs an optional package.
     """
     settings = config or TrainingConfig()
-    rows = labelled_rows(frame)
+    compared = training_data(labelled_rows(frame))
+    rows = weighted(labelled_rows(frame), spec.weighting)
     readable = readable_rows(frame)
     splitter = plan(rows, horizon, settings)
     folds = splitter.split(rows["session_number"].to_numpy())
@@ -150,8 +160,9 @@ def train(
         horizon=horizon,
         forecaster=final,
         model_version=version_of(spec, final, settings, horizon, rows, tuning),
-        training_data=training_data(rows),
+        training_data=compared,
         oof=oof,
+        oof_rolling=_rolling(make, readable, rows, horizon, settings) if rolling else None,
         newest=forecast_of(final, readable, newest),
         folds=fold_table(rows, folds, oof),
         drivers=final.explain(_up_to(readable, newest)),
@@ -323,6 +334,17 @@ def fold_errors(oof: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _rolling(
+    make: Callable[[], Forecaster],
+    readable: pl.DataFrame,
+    rows: pl.DataFrame,
+    horizon: Horizon,
+    config: TrainingConfig,
+) -> pl.DataFrame:
+    splitter = plan(rows, horizon, replace(config, mode="rolling"))
+    return out_of_fold(make, readable, rows, splitter.split(rows["session_number"].to_numpy()))[0]
+
+
 def version_of(
     spec: ModelSpec,
     forecaster: Forecaster,
@@ -339,6 +361,7 @@ def version_of(
     head = {
         "method": METHOD,
         "model": spec.name,
+        "weighting": spec.weighting,
         "arguments": dict(spec.arguments),
         "config": asdict(config),
         "tuned": asdict(tuning.chosen) if tuning else None,
@@ -369,6 +392,7 @@ def _describe(
         "model": spec.name,
         "family": spec.family,
         "arguments": dict(spec.arguments),
+        "weighting": spec.weighting,
         "package": spec.package,
         "package_major": spec.package_major(),
         "method": METHOD,
