@@ -66,7 +66,9 @@ def training_frame(
     out = pl.from_pandas(frame.iloc[63:]).with_columns(
         pl.col("data_date").cast(pl.Date), pl.col("target").fill_nan(None)
     )
-    out = out.with_columns(pl.Series("target_date", target_dates[63:], dtype=pl.Date), ewma_volatility=ewma_volatility())
+    out = out.with_columns(
+        pl.Series("target_date", target_dates[63:], dtype=pl.Date), ewma_volatility=ewma_volatility()
+    )
     gone = set(missing) | {s - horizon_sessions for s in missing}
     keep = ~pl.col("session_number").is_in(list(missing))
     target = pl.when(pl.col("session_number").is_in(list(gone))).then(None).otherwise(pl.col("target"))
