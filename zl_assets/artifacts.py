@@ -1,7 +1,7 @@
 """The model store: one directory per trained model, whole or not there at all.
 
 Models/local/horizon_{h}/{surface}/{family}/{model}/
-├── {version}/       the eight files of ARTIFACT_FILES
+├── {version}/       the nine files of ARTIFACT_FILES
 ├── latest.txt       the version written last
 ├── .lock            held while writing
 └── .{version}.new-* and .{version}.old-*   a write in progress, or what a killed one left behind
@@ -30,10 +30,12 @@ import polars as pl
 
 from zl_assets.core.models.base import FOLD_SCHEMA, TrainedModel
 from zl_assets.core.models.lightgbm_model import MODEL_FILE, LightGBMForecaster
+from zl_assets.core.models.trees import INTERVAL_FILE
 from zl_assets.errors import ConfigurationError, InputError, StorageFull, WarehouseError
 
 ARTIFACT_FILES: tuple[str, ...] = (
     MODEL_FILE,
+    INTERVAL_FILE,
     "columns_used.txt",
     "run_id.txt",
     "feature_importance.csv",
@@ -222,6 +224,7 @@ def _write_files(
 ) -> None:
     trained.forecaster.save(directory)
     _sync(directory / MODEL_FILE)
+    _sync(directory / INTERVAL_FILE)
     _write_file(directory / "columns_used.txt", _lines(trained.columns_used))
     _write_file(directory / "run_id.txt", _lines([run_id]))
     _write_file(directory / "feature_importance.csv", trained.feature_importance.write_csv().encode())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,7 +21,15 @@ from zl_assets.core.evaluation.metrics import ReturnMetrics, evaluate_returns, k
 from zl_assets.core.evaluation.selection import choose_champion, fold_errors
 from zl_assets.core.evaluation.splits import MIN_TRAIN_SESSIONS, Fold, Mode, PurgedWalkForward, plan_walk_forward
 from zl_assets.core.horizons import Horizon
-from zl_assets.core.models.base import FOLD_SCHEMA, STATIONARY_FEATURES, TrainedModel, labelled_rows, require_columns
+from zl_assets.core.models.base import (
+    FOLD_SCHEMA,
+    STATIONARY_FEATURES,
+    Floats,
+    TrainedModel,
+    labelled_rows,
+    not_fitted,
+)
+from zl_assets.core.models.trees import PointTrees, Sample, TreeConfig, damaged
 from zl_assets.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,29 +45,8 @@ _SCORED_COLUMNS = ("data_date", "target_date", "actual_return", "predicted_retur
 _OOF_COLUMNS = ("data_date", "target_date", "fold", "actual_return", "predicted_return", "no_change_return", "close")
 
 
-@dataclass(frozen=True)
-class LightGBMConfig:
-    """Parameters of the trees, modest because a few thousand overlapping rows hold few independent outcomes.
-
-    Attributes:
-        n_estimators: number of trees, fixed: stopping early on the rows to be judged would select on them.
-        learning_rate: share of each tree that is kept.
-        num_leaves: leaves of a tree.
-        min_rows_in_leaf: rows of a leaf; at most a quarter of the training rows are asked for.
-        lambda_l2: pulls leaf values towards 0, as that many rows without a move would.
-        feature_fraction: share of the features each tree may use.
-        seed: of the feature draws.
-        num_threads: fixed, since sums in another order give other last bits.
-    """
-
-    n_estimators: int = 100
-    learning_rate: float = 0.02
-    num_leaves: int = 7
-    min_rows_in_leaf: int = 100
-    lambda_l2: float = 10.0
-    feature_fraction: float = 0.7
-    seed: int = 20100607
-    num_threads: int = 1
+LightGBMConfig = TreeConfig
+"""Parameters of the trees, the same for both libraries."""
 
 
 @dataclass(frozen=True)
@@ -73,118 +60,43 @@ class TrainingConfig:
         mode: whether folds learn from everything before them or from a rolling window.
     """
 
-    model: LightGBMConfig = LightGBMConfig()
+    model: TreeConfig = field(default_factory=TreeConfig)
     features: tuple[str, ...] = STATIONARY_FEATURES
     embargo_sessions: int = 0
     mode: Mode = "expanding"
 
 
-class LightGBMForecaster:
-    """LightGBM regression of the return, as a departure from no-change.
+class LightGBMForecaster(PointTrees):
+    """LightGBM regression of the return, as a departure from no-change; see `PointTrees`."""
 
-    The trees learn what sets rows apart from the mean of the training returns, and that mean is not carried forward: a
-    few years' drift of a futures price says nothing about the next. So every penalty shrinks the forecast towards
-    no-change, and trees that find nothing forecast exactly 0. Two fits on the same rows predict the same bits.
+    title = "LightGBM"
 
-    Attributes:
-        config: parameters of the next `fit`.
-        features: columns offered to the next `fit`.
-        dropped_columns: features the last `fit` left out as constant or empty.
-    """
-
-    def __init__(self, config: LightGBMConfig | None = None, features: Sequence[str] = STATIONARY_FEATURES) -> None:
-        self.config = config or LightGBMConfig()
-        self.features = tuple(features)
-        self.dropped_columns: tuple[str, ...] = ()
-        self._columns: tuple[str, ...] = ()
+    def __init__(
+        self,
+        config: TreeConfig | None = None,
+        features: Sequence[str] = STATIONARY_FEATURES,
+        *,
+        horizon_sessions: int = 1,
+    ) -> None:
+        super().__init__(config, features, horizon_sessions=horizon_sessions)
         self._booster: lightgbm.Booster | None = None
 
-    @property
-    def columns_used(self) -> tuple[str, ...]:
-        """Feature columns the fitted model reads, in its order; empty before `fit`."""
-        return self._columns
-
-    def fit(self, frame: pl.DataFrame, target: NDArray[np.float64], weights: NDArray[np.float64]) -> Self:
-        """Learn from rows, their returns and their weights, each of shape (rows,), and return itself fitted.
-
-        Weights are scaled to a mean of 1: the penalties do not scale with them. Nulls in features stay missing values.
-
-        Raises:
-            InputError: a feature column is missing by name, every feature is constant, lengths differ, a target is not
-                finite, or a weight is not positive.
-        """
-        import lightgbm as lgb
-
-        require_columns(frame, self.features, "LightGBM, rows to learn from")
-        _check_rows(frame.height, target, weights)
-        columns = tuple(c for c in self.features if _varies(frame[c]))
-        if not columns:
-            raise InputError(
-                "every feature is constant in the training rows",
-                where=", ".join(self.features),
-                action="check the feature matrix for these dates",
-            )
-        data = lgb.Dataset(
-            _matrix(frame, columns),
-            label=target - np.average(target, weights=weights),
-            weight=weights / weights.mean(),
-            # Without it, LightGBM answers a first tree that finds no split with the mean of the targets.
-            init_score=np.zeros(frame.height),
-            feature_name=list(columns),
-            params={"verbosity": -1},
-        )
-        # The callbacks in the signature of `train` are not annotated upstream.
-        self._booster = lgb.train(  # pyright: ignore[reportUnknownMemberType]
-            self._parameters(frame.height), data, num_boost_round=self.config.n_estimators
-        )
-        self._columns = columns
-        self.dropped_columns = tuple(c for c in self.features if c not in columns)
-        return self
-
-    def predict(self, frame: pl.DataFrame) -> NDArray[np.float64]:
-        """Forecast returns as fractions, shape (rows,).
-
-        Raises:
-            InputError: a column in `columns_used` is missing by name, or the model is not fitted.
-        """
-        booster = self._fitted()
-        require_columns(frame, self._columns, "LightGBM, rows to forecast")
-        if frame.is_empty():
-            return np.empty(0)
-        predicted = booster.predict(_matrix(frame, self._columns), num_threads=self.config.num_threads)
-        return np.asarray(predicted, dtype=np.float64)
-
     def save(self, directory: Path) -> None:
-        """Write the fitted model as LightGBM text into an existing directory, as model.txt.
-
-        Raises:
-            InputError: the model is not fitted.
-            OSError: the file cannot be written.
-        """
-        (directory / MODEL_FILE).write_text(self._fitted().model_to_string(), encoding="utf-8")
+        """Write model.txt, LightGBM's text, and interval.json; see `Forecaster`."""
+        text = self._fitted().model_to_string()
+        self._save_interval(directory)
+        (directory / MODEL_FILE).write_text(text, encoding="utf-8")
 
     @classmethod
     def load(cls, directory: Path) -> Self:
         """Read a model that `save` wrote; it predicts the same bits. A later `fit` would use the default parameters.
 
         Raises:
-            InputError: model.txt is missing, cut short or not LightGBM text.
+            InputError: a file is missing, cut short or not what `save` wrote.
         """
-        import lightgbm as lgb
-
-        path = directory / MODEL_FILE
-        action = "train this horizon again"
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"the model cannot be read: {error}", where=str(path), action=action) from error
-        if _LAST_SECTION not in text:
-            raise InputError("the model is cut short or not LightGBM text", where=str(path), action=action)
-        try:
-            booster = lgb.Booster(model_str=text)
-        except lgb.basic.LightGBMError as error:
-            raise InputError(f"LightGBM refuses the model: {error}", where=str(path), action=action) from error
+        booster = read_booster(directory / MODEL_FILE)
         loaded = cls(features=booster.feature_name())
+        loaded._load_interval(directory)
         loaded._booster = booster
         loaded._columns = loaded.features
         return loaded
@@ -210,25 +122,81 @@ class LightGBMForecaster:
 
     def _fitted(self) -> lightgbm.Booster:
         if self._booster is None:
-            raise InputError("the model is not fitted", where="LightGBM", action="call fit or load first")
+            raise not_fitted(self.title)
         return self._booster
 
-    def _parameters(self, n_rows: int) -> dict[str, Any]:
-        c = self.config
-        return {
-            "objective": "regression",
-            "boost_from_average": False,
-            "learning_rate": c.learning_rate,
-            "num_leaves": c.num_leaves,
-            "min_data_in_leaf": max(1, min(c.min_rows_in_leaf, n_rows // 4)),
-            "lambda_l2": c.lambda_l2,
-            "feature_fraction": c.feature_fraction,
-            "seed": c.seed,
-            "num_threads": c.num_threads,
-            "deterministic": True,
-            "force_row_wise": True,
-            "verbosity": -1,
-        }
+    def _grow(self, sample: Sample) -> None:
+        self._booster = grow_booster(sample, 0.0, self._scaled, {"objective": "regression"})
+
+    def _raw(self, features: Floats) -> Floats:
+        return booster_sums(self._fitted(), features)
+
+    def _shap(self, features: Floats) -> Floats:
+        return booster_contributions(self._fitted(), features)
+
+
+def grow_booster(sample: Sample, start: float, config: TreeConfig, objective: dict[str, Any]) -> lightgbm.Booster:
+    """Trees of what sets the targets of a sample apart from one number."""
+    import lightgbm as lgb
+
+    data = lgb.Dataset(
+        sample.features,
+        label=sample.target,
+        weight=sample.weights,
+        # Without it, LightGBM answers a first tree that finds no split with the mean of the targets.
+        init_score=np.full(sample.n_rows, start),
+        feature_name=list(sample.columns),
+        params={"verbosity": -1},
+    )
+    parameters = {
+        **objective,
+        "boost_from_average": False,
+        "learning_rate": config.learning_rate,
+        "num_leaves": config.num_leaves,
+        "min_data_in_leaf": config.rows_in_leaf(sample.n_rows),
+        "lambda_l2": config.lambda_l2,
+        "feature_fraction": config.feature_fraction,
+        "seed": config.seed,
+        "num_threads": config.num_threads,
+        "deterministic": True,
+        "force_row_wise": True,
+        "verbosity": -1,
+    }
+    # The callbacks in the signature of `train` are not annotated upstream.
+    return lgb.train(parameters, data, num_boost_round=config.n_estimators)  # pyright: ignore[reportUnknownMemberType]
+
+
+def booster_sums(booster: lightgbm.Booster, features: Floats) -> Floats:
+    """What the trees add up to, shape (rows,)."""
+    if not features.size:
+        return np.empty(0)
+    return np.asarray(booster.predict(features, num_threads=1), dtype=np.float64)
+
+
+def booster_contributions(booster: lightgbm.Booster, features: Floats) -> Floats:
+    """Exact SHAP values, shape (rows, columns): LightGBM puts what it forecasts on average last."""
+    values = booster.predict(features, pred_contrib=True, num_threads=1)
+    return np.asarray(values, dtype=np.float64)[:, :-1]
+
+
+def read_booster(path: Path) -> lightgbm.Booster:
+    """Read LightGBM's text.
+
+    Raises:
+        InputError: the file is missing, cut short or not LightGBM text.
+    """
+    import lightgbm as lgb
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise damaged(path, str(error)) from error
+    if _LAST_SECTION not in text:
+        raise damaged(path, "it is cut short or not LightGBM text")
+    try:
+        return lgb.Booster(model_str=text)
+    except lgb.basic.LightGBMError as error:
+        raise damaged(path, f"LightGBM refuses it: {error}") from error
 
 
 def train_and_evaluate(frame: pl.DataFrame, horizon: Horizon, *, config: TrainingConfig | None = None) -> TrainedModel:
@@ -425,17 +393,3 @@ def _matrix(frame: pl.DataFrame, columns: Sequence[str]) -> NDArray[np.float64]:
 
 def _floats(frame: pl.DataFrame, column: str) -> NDArray[np.float64]:
     return _matrix(frame, [column])[:, 0]
-
-
-def _varies(column: pl.Series) -> bool:
-    return column.cast(pl.Float64).fill_nan(None).drop_nulls().n_unique() > 1
-
-
-def _check_rows(n_rows: int, target: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
-    if n_rows == 0 or target.shape != (n_rows,) or weights.shape != (n_rows,) or not np.isfinite(target).all():
-        raise InputError(
-            "fitting needs as many finite targets and weights as rows, at least one",
-            where=f"{n_rows} rows, {int(np.isfinite(target).sum())} finite targets, {weights.size} weights",
-            action="fit on labelled rows only",
-        )
-    kish_effective_size(weights)
