@@ -1,0 +1,218 @@
+"""XGBoost's trees of the mean return and of its quantiles."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from zl_assets.core.evaluation.metrics import QUANTILE_LEVELS
+from zl_assets.core.models.base import STATIONARY_FEATURES, Floats, not_fitted
+from zl_assets.core.models.trees import (
+    MEDIAN,
+    PointTrees,
+    QuantileTrees,
+    Sample,
+    TreeConfig,
+    damaged,
+    read_json,
+    rows_needed,
+    write_json,
+)
+
+if TYPE_CHECKING:
+    import xgboost
+
+MODEL_FILE = "model.ubj"
+DIGEST_FILE = "model.json"
+
+
+class XGBoostForecaster(PointTrees):
+    """XGBoost regression of the return, as a departure from no-change; see `PointTrees`."""
+
+    title = "XGBoost"
+
+    def __init__(
+        self,
+        config: TreeConfig | None = None,
+        features: Sequence[str] = STATIONARY_FEATURES,
+        *,
+        horizon_sessions: int = 1,
+    ) -> None:
+        super().__init__(config, features, horizon_sessions=horizon_sessions)
+        self._booster: xgboost.Booster | None = None
+
+    def save(self, directory: Path) -> None:
+        """Write model.ubj, its digest in model.json, and interval.json; see `Forecaster`."""
+        booster = self._fitted()
+        self._save_interval(directory)
+        _write_booster(booster, directory)
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Read a model that `save` wrote; it predicts the same bits. A later `fit` would use the default parameters.
+
+        Raises:
+            InputError: a file is missing or not what `save` wrote.
+        """
+        booster = _read_booster(directory)
+        loaded = cls(features=booster.feature_names or ())
+        loaded._load_interval(directory)
+        loaded._booster = booster
+        loaded._columns = loaded.features
+        return loaded
+
+    def _fitted(self) -> xgboost.Booster:
+        if self._booster is None:
+            raise not_fitted(self.title)
+        return self._booster
+
+    def _grow(self, sample: Sample) -> None:
+        self._booster = _grow_booster(sample, np.zeros(1), self._scaled, {"objective": "reg:squarederror"})
+
+    def _raw(self, features: Floats) -> Floats:
+        return _sums(self._fitted(), features, 1)[:, 0]
+
+    def _shap(self, features: Floats) -> Floats:
+        return _contributions(self._fitted(), features, 1)[:, 0]
+
+
+class XGBoostQuantileForecaster(QuantileTrees):
+    """XGBoost quantile regression of the standardised return, all levels in one model; see `QuantileTrees`.
+
+    The levels share their parameters, so all are penalised as the one that is hardest to learn.
+    """
+
+    title = "XGBoost quantiles"
+
+    def __init__(
+        self,
+        config: TreeConfig | None = None,
+        features: Sequence[str] = STATIONARY_FEATURES,
+        *,
+        horizon_sessions: int = 1,
+    ) -> None:
+        super().__init__(config, features, horizon_sessions=horizon_sessions)
+        self._booster: xgboost.Booster | None = None
+
+    def save(self, directory: Path) -> None:
+        """Write model.ubj, its digest in model.json, and quantiles.json; see `Forecaster`."""
+        booster = self._fitted()
+        self._save_start(directory)
+        _write_booster(booster, directory)
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Read a model that `save` wrote; it predicts the same bits. A later `fit` would use the default parameters.
+
+        Raises:
+            InputError: a file is missing or not what `save` wrote.
+        """
+        booster = _read_booster(directory)
+        loaded = cls(features=booster.feature_names or ())
+        loaded._load_start(directory)
+        loaded._booster = booster
+        loaded._columns = loaded.features
+        return loaded
+
+    def _fitted(self) -> xgboost.Booster:
+        if self._booster is None:
+            raise not_fitted(self.title)
+        return self._booster
+
+    def _grow(self, sample: Sample, start: Floats) -> None:
+        hardest = max(QUANTILE_LEVELS, key=rows_needed)
+        config = self._scaled.for_level(hardest, sample.n_rows)
+        objective = {"objective": "reg:quantileerror", "quantile_alpha": list(QUANTILE_LEVELS)}
+        self._booster = _grow_booster(sample, start, config, objective)
+
+    def _raw(self, features: Floats) -> Floats:
+        return _sums(self._fitted(), features, len(QUANTILE_LEVELS))
+
+    def _shap(self, features: Floats) -> Floats:
+        return _contributions(self._fitted(), features, len(QUANTILE_LEVELS))[:, MEDIAN]
+
+
+def _grow_booster(sample: Sample, start: Floats, config: TreeConfig, objective: dict[str, Any]) -> xgboost.Booster:
+    """Trees of what sets the targets of a sample apart from `start`, shape (outputs,)."""
+    import xgboost as xgb
+
+    data = xgb.DMatrix(
+        sample.features,
+        label=sample.target,
+        weight=sample.weights,
+        base_margin=np.tile(start, (sample.n_rows, 1)),
+        feature_names=list(sample.columns),
+        nthread=config.num_threads,
+    )
+    parameters = {
+        **objective,
+        "base_score": 0.0,
+        "learning_rate": config.learning_rate,
+        "tree_method": "hist",
+        "grow_policy": "lossguide",
+        "max_depth": 0,
+        "max_leaves": config.num_leaves,
+        # Second derivatives are 1 in both objectives, so that this counts rows by their weight.
+        "min_child_weight": config.rows_in_leaf(sample.n_rows),
+        "reg_lambda": config.lambda_l2,
+        "colsample_bytree": config.feature_fraction,
+        "seed": config.seed,
+        "nthread": config.num_threads,
+        "verbosity": 1,
+    }
+    return xgb.train(parameters, data, num_boost_round=config.n_estimators)
+
+
+def _sums(booster: xgboost.Booster, features: Floats, outputs: int) -> Floats:
+    """What the trees add up to, without what they started from, shape (rows, outputs)."""
+    if not features.size:
+        return np.empty((0, outputs))
+    summed = booster.predict(_rows(booster, features, outputs))
+    return np.asarray(summed, dtype=np.float64).reshape(-1, outputs)
+
+
+def _contributions(booster: xgboost.Booster, features: Floats, outputs: int) -> Floats:
+    """Exact SHAP values, shape (rows, outputs, columns): XGBoost puts what it forecasts on average last."""
+    values = booster.predict(_rows(booster, features, outputs), pred_contribs=True)
+    return np.asarray(values, dtype=np.float64).reshape(len(features), outputs, -1)[:, :, :-1]
+
+
+def _rows(booster: xgboost.Booster, features: Floats, outputs: int) -> xgboost.DMatrix:
+    import xgboost as xgb
+
+    start = np.zeros((len(features), outputs))
+    return xgb.DMatrix(features, base_margin=start, feature_names=booster.feature_names, nthread=1)
+
+
+def _write_booster(booster: xgboost.Booster, directory: Path) -> None:
+    content = bytes(booster.save_raw("ubj"))
+    (directory / MODEL_FILE).write_bytes(content)
+    write_json(directory / DIGEST_FILE, {"sha256": hashlib.sha256(content).hexdigest()})
+
+
+def _read_booster(directory: Path) -> xgboost.Booster:
+    """Read what `_write_booster` wrote.
+
+    XGBoost can crash the process on a damaged file, so it sees none whose digest differs.
+
+    Raises:
+        InputError: a file is missing or damaged.
+    """
+    import xgboost as xgb
+
+    path = directory / MODEL_FILE
+    expected = read_json(directory / DIGEST_FILE, "sha256")["sha256"]
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise damaged(path, str(error)) from error
+    if hashlib.sha256(content).hexdigest() != expected:
+        raise damaged(path, f"it differs from what {DIGEST_FILE} says")
+    try:
+        return xgb.Booster(params={"nthread": 1}, model_file=bytearray(content))
+    except xgb.core.XGBoostError as error:
+        raise damaged(path, f"XGBoost refuses it: {error}") from error
