@@ -256,11 +256,9 @@ def _past(frame: pl.DataFrame) -> pl.DataFrame:
     first = rows.drop_nulls("close").select(number, first_close="close")
     joined = rows.join_asof(first, left_on="since", right_on="session_number", strategy="backward", tolerance=SLACK)
     deviation = pl.col("move").rolling_std_by("session_number", f"{SESSIONS}i", min_samples=_KNOWN_RETURNS)
-    complete = pl.col("first_close").is_not_null()
     return joined.select(
         return_30=pl.col("close") / pl.col("first_close") - 1,
-        # A window cut by the start of the frame would be another one with more rows before it.
-        volatility_30=pl.when(complete).then(deviation * _YEAR**0.5),
+        volatility_30=deviation * _YEAR**0.5,
         **{VIX_BAND: pl.col(VIX_BAND)},
     )
 

@@ -189,6 +189,13 @@ class TestSpecialist:
             model = _fit(SpecialistInflation(WEEK), rows.filter(pl.col("session_number") < first + n))
             assert model.state.startswith(state)
 
+    def test_the_same_rows_say_less_where_their_windows_are_longer(
+        self, fitted: Specialist, rows: pl.DataFrame
+    ) -> None:
+        longer = _fit(SpecialistInflation(4 * WEEK), rows)
+        assert longer.state == FITTED
+        assert np.ptp(longer.predict_quantiles(rows)[:, 3]) < 0.8 * np.ptp(fitted.predict_quantiles(rows)[:, 3])
+
     def test_a_later_fit_forgets_the_earlier_one(self, rows: pl.DataFrame) -> None:
         model = _fit(SpecialistInflation(WEEK), rows)
         _fit(model, rows.filter(pl.col("data_date") < date(2021, 1, 1)))
