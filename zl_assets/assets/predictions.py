@@ -7,9 +7,10 @@ import dagster as dg
 
 from zl_assets.assets.common import WAREHOUSE_POOL, merged, node, picture, utc_now
 from zl_assets.assets.evaluation import EVALUATION, model_forecasts
-from zl_assets.assets.features import sessions_and_series
+from zl_assets.assets.market_data import SESSIONS
 from zl_assets.assets.models import training_rows
 from zl_assets.core.horizons import HORIZONS
+from zl_assets.core.instruments import FORECAST_SYMBOL
 from zl_assets.settings import Settings
 from zl_assets.warehouse.base import Warehouse
 from zl_assets.warehouse.contracts import view_sql
@@ -53,7 +54,7 @@ def zl_forecasts(
     newest = next(iter(shelf.values()))
     as_of = newest.newest["data_date"].item()
     newest_day: date = frame["data_date"][-1]
-    sessions, series = sessions_and_series(warehouse)
+    sessions, series = _sessions_and_vix(warehouse)
     found = publish(
         _unless_refused(shelf, frame, horizon.sessions, utc_now().date() if settings.as_of == "today" else newest_day),
         market_state(frame, sessions, series, settings.decision_time, horizon),
@@ -84,6 +85,18 @@ def zl_forecasts(
             "forecasts": picture(fan),
         }
     )
+
+
+def _sessions_and_vix(warehouse: Warehouse) -> "tuple[pl.DataFrame, dict[str, pl.DataFrame]]":
+    """ZL's sessions, and the stored rows of the VIX by table name without the dataset."""
+    from zl_assets.core.features.volatility import VIX
+
+    read = {"sessions": f"SELECT * FROM {SESSIONS} WHERE symbol = '{FORECAST_SYMBOL}'"}
+    for series in VIX:
+        told = " AND ".join(f"{column} = '{value}'" for column, value in series.where.items())
+        read[series.table] = f"SELECT * FROM raw_intelligence.{series.table} WHERE {told}"
+    found = warehouse.read_all(read)
+    return found.pop("sessions"), found
 
 
 def _unless_refused(
