@@ -27,9 +27,9 @@ from zl_assets.core.models.base import (
 )
 from zl_assets.core.models.neural.architectures import ARCHITECTURES, build
 from zl_assets.core.models.neural.checkpoint import Arrays
-from zl_assets.core.models.neural.runtime import Memory, load_keras, release, resident_bytes
+from zl_assets.core.models.neural.runtime import Memory, load_keras, resident_bytes
 from zl_assets.core.models.neural.scaling import Scaling
-from zl_assets.core.models.neural.training import PROFILES, Examples, Profile, forecast, train
+from zl_assets.core.models.neural.training import PROFILES, Examples, Profile, compiled, for_horizon, forecast, train
 from zl_assets.core.models.neural.windows import Panel, purged_tail, windows
 from zl_assets.errors import ConfigurationError, InputError
 
@@ -46,12 +46,12 @@ class _Fitted:
     Attributes:
         scaling: of the features.
         unconditional: quantiles of the outcomes in expected volatilities of the horizon, shape (7,).
-        nets: whose mean departure is forecast.
+        nets: weights of the nets whose mean departure is forecast.
     """
 
     scaling: Scaling
     unconditional: Floats
-    nets: tuple[Any, ...]
+    nets: tuple[Arrays, ...]
 
 
 class NeuralForecaster:
@@ -96,7 +96,7 @@ class NeuralForecaster:
         self.features = tuple(features)
         self.checkpoint = checkpoint
         self.memory: Memory | None = None
-        self._settings = PROFILES[profile]
+        self._settings = for_horizon(PROFILES[profile], horizon_sessions)
         self._fitted: _Fitted | None = None
 
     @property
@@ -130,7 +130,7 @@ class NeuralForecaster:
             raise InputError(
                 "a row to learn from has no positive volatility", where=VOLATILITY, action="rebuild the training view"
             )
-        keras = load_keras()
+        load_keras()
         before = resident_bytes()
         sessions = frame["session_number"].to_numpy()
         n_learn, first_aside = purged_tail(sessions, self.horizon_sessions, self._settings.window)
@@ -146,9 +146,7 @@ class NeuralForecaster:
             train(self.architecture, learn, stop, self._settings, number, self.checkpoint)
             for number in range(self._settings.n_nets)
         ]
-        nets = tuple(self._net(scaling, held) for held in trained)
-        self._fitted = _Fitted(scaling, weighted_quantiles(outcome, weights), nets)
-        release(keras)
+        self._fitted = _Fitted(scaling, weighted_quantiles(outcome, weights), tuple(trained))
         self.memory = Memory(before, resident_bytes())
         return self
 
@@ -177,7 +175,9 @@ class NeuralForecaster:
             "n_nets": len(fitted.nets),
         }
         (directory / SCALING_FILE).write_text(json.dumps(held, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        for number, net in enumerate(fitted.nets):
+        net = build(self.architecture, self._settings.window, fitted.scaling.n_channels)
+        for number, weights in enumerate(fitted.nets):
+            net.set_weights(weights)
             net.save(directory / _net_file(number))
 
     @classmethod
@@ -200,8 +200,8 @@ class NeuralForecaster:
             numbers = range(held["n_nets"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigurationError) as error:
             raise InputError(f"the model cannot be read: {error}", where=str(path), action=_RETRAIN) from error
-        shape = (None, loaded._settings.window, scaling.n_channels)
-        nets = tuple(_read_net(directory / _net_file(number), shape) for number in numbers)
+        like = build(loaded.architecture, loaded._settings.window, scaling.n_channels)
+        nets = tuple(_read_net(directory / _net_file(number), like) for number in numbers)
         loaded._fitted = _Fitted(scaling, unconditional, nets)
         return loaded
 
@@ -232,18 +232,14 @@ class NeuralForecaster:
     def _standardised(self, asked: Panel) -> Floats:
         """Quantiles in expected volatilities of the horizon, shape (windows, 7)."""
         fitted = self._get_fitted()
-        departures = np.mean([forecast(net, asked) for net in fitted.nets], axis=0)
+        net = compiled(self.architecture, fitted.scaling.n_channels, self._settings)
+        departures = np.mean([forecast(net.model, weights, asked) for weights in fitted.nets], axis=0)
         return fitted.unconditional + departures
 
     def _expected(self, frame: pl.DataFrame) -> Floats:
         """Expected volatility over the horizon; NaN where that of a session is missing or not positive."""
         volatility = floats(frame, VOLATILITY)
         return np.where(volatility > 0, volatility, np.nan) * np.sqrt(self.horizon_sessions)
-
-    def _net(self, scaling: Scaling, weights: Arrays) -> Any:
-        net = build(self.architecture, self._settings.window, scaling.n_channels)
-        net.set_weights(weights)
-        return net
 
     def _get_fitted(self) -> _Fitted:
         if self._fitted is None:
@@ -265,12 +261,12 @@ def _net_file(number: int) -> str:
     return f"net_{number}.keras"
 
 
-def _read_net(path: Path, shape: tuple[int | None, ...]) -> Any:
-    keras = load_keras()
+def _read_net(path: Path, like: Any) -> Arrays:
     try:
-        net = keras.saving.load_model(path, compile=False, safe_mode=True)
-        if net.input_shape != shape:
-            raise ValueError(f"it reads {net.input_shape}, not {shape}")
+        net = load_keras().saving.load_model(path, compile=False, safe_mode=True)
+        weights: Arrays = net.get_weights()
+        if [w.shape for w in weights] != [w.shape for w in like.get_weights()]:
+            raise ValueError("its layers are others")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise InputError(f"the net cannot be read: {error}", where=str(path), action=_RETRAIN) from error
-    return net
+    return weights

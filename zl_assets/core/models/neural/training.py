@@ -6,7 +6,8 @@ Belongs here: the loss, the epochs, when to stop. What the numbers mean and wher
 from __future__ import annotations
 
 import hashlib
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,7 +42,7 @@ class Settings:
         patience: epochs without a lower loss after which training stops.
         batch: windows a step learns from.
         learning_rate: of AdamW (Loshchilov and Hutter 2019).
-        weight_decay: of AdamW; pulls every weight, and so the departures, towards 0.
+        weight_decay: of AdamW; pulls every weight, and so the departures, towards 0. See `for_horizon`.
         seed: of the first net; each further one has the next.
     """
 
@@ -51,7 +52,7 @@ class Settings:
     patience: int
     batch: int = 256
     learning_rate: float = 2e-3
-    weight_decay: float = 0.05
+    weight_decay: float = 0.1
     seed: int = 20100607
 
 
@@ -60,6 +61,13 @@ PROFILES: dict[Profile, Settings] = {
     "full": Settings(window=63, n_nets=3, epochs=60, patience=8),
 }
 """quick for a first look and for tests, full for a run that is stored."""
+
+
+def for_horizon(settings: Settings, horizon_sessions: int) -> Settings:
+    """The settings with a weight decay for that horizon: the h rows of one label window repeat much the same outcome,
+    so that there is an h-th of the evidence against departing nowhere.
+    """
+    return replace(settings, weight_decay=settings.weight_decay * horizon_sessions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,38 +131,63 @@ def train(
         InputError: the checkpoint is damaged.
         OSError: the checkpoint cannot be written.
     """
-    keras = load_keras()
     seed = settings.seed + number
-    keras.utils.set_random_seed(seed)
-    net = build(architecture, learn.windows.shape[1], learn.windows.shape[2])
-    net.compile(
+    n_channels = learn.windows.shape[2]
+    size = min(settings.batch, learn.weights.size)
+    net = compiled(architecture, n_channels, replace(settings, batch=size))
+    load_keras().utils.set_random_seed(seed)
+    first = build(architecture, settings.window, n_channels).get_weights()
+    path = directory / f"{fingerprint(architecture, learn, stop, settings, number)}.npz" if directory else None
+    progress = (checkpoint.read(path) if path else None) or _start(first, net.optimizer, stop)
+    _restore(net.model, progress)
+    while progress.epoch < settings.epochs and progress.epoch - progress.best_epoch < settings.patience:
+        order = batches(learn.weights.size, size, seed, progress.epoch)
+        progress = _epoch(net.model, learn, stop, order, progress)
+        if path:
+            checkpoint.write(path, progress)
+    return progress.best
+
+
+@dataclass(frozen=True, eq=False)
+class Compiled:
+    """A Keras model with its optimizer's variables before the first step."""
+
+    model: Any
+    optimizer: Arrays
+
+
+@lru_cache(maxsize=1)
+def compiled(architecture: str, n_channels: int, settings: Settings) -> Compiled:
+    """The one net of this process, ready to be trained and asked; callers give it the weights they mean.
+
+    TensorFlow traces a net once and keeps what it traced for good, so that a net a fit would cost seconds and memory.
+    One of another shape takes the place of the one before. Batches have one size, for a trace of another size may take
+    sums in another order.
+    """
+    keras = load_keras()
+    compiled.cache_clear()
+    release(keras)
+    model = build(architecture, settings.window, n_channels)
+    model.compile(
         optimizer=keras.optimizers.AdamW(settings.learning_rate, weight_decay=settings.weight_decay),
         loss=_loss(keras),
         jit_compile=False,
     )
     # Its variables are made here, so that those of a checkpoint have where to go.
-    net.optimizer.build(net.trainable_variables)
-    path = directory / f"{fingerprint(architecture, learn, stop, settings, number)}.npz" if directory else None
-    progress = (checkpoint.read(path) if path else None) or _start(net, stop)
-    _restore(net, progress)
-    while progress.epoch < settings.epochs and progress.epoch - progress.best_epoch < settings.patience:
-        progress = _epoch(net, learn, stop, settings.batch, seed, progress)
-        if path:
-            checkpoint.write(path, progress)
-    del net
-    release(keras)
-    return progress.best
+    model.optimizer.build(model.trainable_variables)
+    return Compiled(model, _variables(model.optimizer))
 
 
-def forecast(net: Any, windows: Panel) -> Floats:
-    """Departures of every window, shape (windows, 7), each whatever the others are."""
-    batches: list[Floats] = []
+def forecast(model: Any, weights: Arrays, windows: Panel) -> Floats:
+    """Departures of every window by a net with these weights, shape (windows, 7), each whatever the others are."""
+    model.set_weights(weights)
+    answers: list[Floats] = []
     for first in range(0, windows.shape[0], FORECAST_BATCH):
         asked = windows[first : first + FORECAST_BATCH]
         batch = np.zeros((FORECAST_BATCH, *windows.shape[1:]), dtype=np.float32)
         batch[: asked.shape[0]] = asked
-        batches.append(np.asarray(net.predict_on_batch(batch), dtype=np.float64)[: asked.shape[0]])
-    return np.concatenate(batches) if batches else np.empty((0, len(QUANTILE_LEVELS)))
+        answers.append(np.asarray(model.predict_on_batch(batch), dtype=np.float64)[: asked.shape[0]])
+    return np.concatenate(answers) if answers else np.empty((0, len(QUANTILE_LEVELS)))
 
 
 def batches(n: int, size: int, seed: int, epoch: int) -> NDArray[np.intp]:
@@ -163,7 +196,6 @@ def batches(n: int, size: int, seed: int, epoch: int) -> NDArray[np.intp]:
     A rest that fills no batch is left out: it is another one each epoch, and a batch of another size would have
     TensorFlow trace the net again.
     """
-    size = min(size, n)
     order = np.random.default_rng([seed, epoch]).permutation(n)
     return order[: n // size * size].reshape(-1, size)
 
@@ -178,37 +210,36 @@ def fingerprint(architecture: str, learn: Examples, stop: Examples, settings: Se
     return digest.hexdigest()[:16]
 
 
-def _epoch(net: Any, learn: Examples, stop: Examples, batch: int, seed: int, before: Progress) -> Progress:
+def _start(first: Arrays, optimizer: Arrays, stop: Examples) -> Progress:
+    loss = pinball(stop.departures, np.zeros_like(stop.departures), stop.weights)
+    return Progress(0, 0, loss, first, optimizer, first)
+
+
+def _restore(model: Any, progress: Progress) -> None:
+    model.set_weights(progress.net)
+    for variable, value in zip(model.optimizer.variables, progress.optimizer, strict=True):
+        variable.assign(value)
+
+
+def _epoch(model: Any, learn: Examples, stop: Examples, order: NDArray[np.intp], before: Progress) -> Progress:
+    for rows in order:
+        model.train_on_batch(learn.windows[rows], learn.departures[rows], learn.weights[rows])
+    weights = model.get_weights()
+    loss = pinball(stop.departures, forecast(model, weights, stop.windows), stop.weights)
     epoch = before.epoch + 1
-    for rows in batches(learn.weights.size, batch, seed, epoch):
-        net.train_on_batch(learn.windows[rows], learn.departures[rows], learn.weights[rows])
-    loss = pinball(stop.departures, forecast(net, stop.windows), stop.weights)
-    weights = _arrays(net.variables)
     better = loss < before.best_loss
     return Progress(
         epoch=epoch,
         best_epoch=epoch if better else before.best_epoch,
         best_loss=loss if better else before.best_loss,
         net=weights,
-        optimizer=_arrays(net.optimizer.variables),
+        optimizer=_variables(model.optimizer),
         best=weights if better else before.best,
     )
 
 
-def _start(net: Any, stop: Examples) -> Progress:
-    loss = pinball(stop.departures, np.zeros_like(stop.departures), stop.weights)
-    weights = _arrays(net.variables)
-    return Progress(0, 0, loss, weights, _arrays(net.optimizer.variables), weights)
-
-
-def _restore(net: Any, progress: Progress) -> None:
-    net.set_weights(progress.net)
-    for variable, value in zip(net.optimizer.variables, progress.optimizer, strict=True):
-        variable.assign(value)
-
-
-def _arrays(variables: Any) -> Arrays:
-    return [np.array(variable) for variable in variables]
+def _variables(optimizer: Any) -> Arrays:
+    return [np.array(variable.numpy()) for variable in optimizer.variables]
 
 
 def _loss(keras: Any) -> Any:
