@@ -27,14 +27,17 @@ from zl_assets.core.models.base import (
 )
 from zl_assets.core.models.neural.architectures import ARCHITECTURES, build
 from zl_assets.core.models.neural.checkpoint import Arrays
-from zl_assets.core.models.neural.runtime import Memory, load_keras, resident_bytes
+from zl_assets.core.models.neural.runtime import Memory, load_keras, numpy_1_calls, resident_bytes
 from zl_assets.core.models.neural.scaling import Scaling
-from zl_assets.core.models.neural.training import PROFILES, Examples, Profile, compiled, for_horizon, forecast, train
+from zl_assets.core.models.neural.training import PROFILES, Examples, Profile, compiled, forecast, train
 from zl_assets.core.models.neural.windows import Panel, purged_tail, windows
 from zl_assets.errors import ConfigurationError, InputError
 
 SCALING_FILE = "scaling.json"
 VOLATILITY = "ewma_volatility"
+PRIOR_OUTCOMES = 50
+"""Outcomes imagined beside those of the training rows that depart nowhere; ten years hold 120 months, 40 quarters."""
+
 _MEDIAN = QUANTILE_LEVELS.index(0.5)
 _RETRAIN = "train this horizon again"
 
@@ -46,11 +49,13 @@ class _Fitted:
     Attributes:
         scaling: of the features.
         unconditional: quantiles of the outcomes in expected volatilities of the horizon, shape (7,).
-        nets: weights of the nets whose mean departure is forecast.
+        kept: share of the departures that is forecast.
+        nets: weights of the nets whose mean departure it is a share of.
     """
 
     scaling: Scaling
     unconditional: Floats
+    kept: float
     nets: tuple[Arrays, ...]
 
 
@@ -60,8 +65,9 @@ class NeuralForecaster:
     The outcome is counted in expected volatilities: u = target / (ewma_volatility * sqrt(h)), the volatility being that
     of the row. The nets forecast by how much the quantiles of u depart from the unconditional ones of the training
     rows, and start at 0: a net that finds nothing that also holds on the latest training rows forecasts the
-    unconditional quantiles. Windows are made of consecutive rows of the frame that is given; a session without a row is
-    passed over.
+    unconditional quantiles. The h rows of one label window repeat much the same outcome, so that n rows hold n / h; of
+    a departure the share (n / h) / (n / h + PRIOR_OUTCOMES) is forecast. Windows are made of consecutive rows of the
+    frame that is given; a session without a row is passed over.
 
     Two fits on the same rows predict the same bits on one machine. Fitting sets the seeds of Python, NumPy and
     TensorFlow and clears the session of Keras: nets of others in this process should not be half built.
@@ -96,7 +102,7 @@ class NeuralForecaster:
         self.features = tuple(features)
         self.checkpoint = checkpoint
         self.memory: Memory | None = None
-        self._settings = for_horizon(PROFILES[profile], horizon_sessions)
+        self._settings = PROFILES[profile]
         self._fitted: _Fitted | None = None
 
     @property
@@ -146,7 +152,8 @@ class NeuralForecaster:
             train(self.architecture, learn, stop, self._settings, number, self.checkpoint)
             for number in range(self._settings.n_nets)
         ]
-        self._fitted = _Fitted(scaling, weighted_quantiles(outcome, weights), tuple(trained))
+        kept = n_learn / (n_learn + PRIOR_OUTCOMES * self.horizon_sessions)
+        self._fitted = _Fitted(scaling, weighted_quantiles(outcome, weights), kept, tuple(trained))
         self.memory = Memory(before, resident_bytes())
         return self
 
@@ -171,6 +178,7 @@ class NeuralForecaster:
             "window": self._settings.window,
             "quantile_levels": QUANTILE_LEVELS,
             "unconditional_quantiles": fitted.unconditional.tolist(),
+            "share_of_departures": fitted.kept,
             "scaling": asdict(fitted.scaling),
             "n_nets": len(fitted.nets),
         }
@@ -178,7 +186,8 @@ class NeuralForecaster:
         net = build(self.architecture, self._settings.window, fitted.scaling.n_channels)
         for number, weights in enumerate(fitted.nets):
             net.set_weights(weights)
-            net.save(directory / _net_file(number))
+            with numpy_1_calls():
+                net.save(directory / _net_file(number))
 
     @classmethod
     def load(cls, directory: Path) -> Self:
@@ -197,12 +206,13 @@ class NeuralForecaster:
             unconditional = np.array(held["unconditional_quantiles"], dtype=np.float64)
             if (held["window"], held["quantile_levels"]) != expected or unconditional.shape != (len(QUANTILE_LEVELS),):
                 raise ValueError("its window or its levels are others")
+            kept = float(held["share_of_departures"])
             numbers = range(held["n_nets"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigurationError) as error:
             raise InputError(f"the model cannot be read: {error}", where=str(path), action=_RETRAIN) from error
         like = build(loaded.architecture, loaded._settings.window, scaling.n_channels)
         nets = tuple(_read_net(directory / _net_file(number), like) for number in numbers)
-        loaded._fitted = _Fitted(scaling, unconditional, nets)
+        loaded._fitted = _Fitted(scaling, unconditional, kept, nets)
         return loaded
 
     def explain(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -234,7 +244,7 @@ class NeuralForecaster:
         fitted = self._get_fitted()
         net = compiled(self.architecture, fitted.scaling.n_channels, self._settings)
         departures = np.mean([forecast(net.model, weights, asked) for weights in fitted.nets], axis=0)
-        return fitted.unconditional + departures
+        return fitted.unconditional + fitted.kept * departures
 
     def _expected(self, frame: pl.DataFrame) -> Floats:
         """Expected volatility over the horizon; NaN where that of a session is missing or not positive."""
@@ -263,7 +273,8 @@ def _net_file(number: int) -> str:
 
 def _read_net(path: Path, like: Any) -> Arrays:
     try:
-        net = load_keras().saving.load_model(path, compile=False, safe_mode=True)
+        with numpy_1_calls():
+            net = load_keras().saving.load_model(path, compile=False, safe_mode=True)
         weights: Arrays = net.get_weights()
         if [w.shape for w in weights] != [w.shape for w in like.get_weights()]:
             raise ValueError("its layers are others")

@@ -13,6 +13,7 @@ import gc
 import os
 import resource
 import sys
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,6 +74,14 @@ def precision(keras: Any) -> Generator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+@contextmanager
+def numpy_1_calls() -> Generator[None]:
+    """Keras's variables offer NumPy their values as NumPy 1 asked for them, and NumPy 2 complains when it copies."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
+        yield
 
 
 def release(keras: Any) -> None:

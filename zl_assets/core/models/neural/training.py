@@ -42,7 +42,7 @@ class Settings:
         patience: epochs without a lower loss after which training stops.
         batch: windows a step learns from.
         learning_rate: of AdamW (Loshchilov and Hutter 2019).
-        weight_decay: of AdamW; pulls every weight, and so the departures, towards 0. See `for_horizon`.
+        weight_decay: of AdamW; pulls every weight, and so the departures, towards 0.
         seed: of the first net; each further one has the next.
     """
 
@@ -52,7 +52,7 @@ class Settings:
     patience: int
     batch: int = 256
     learning_rate: float = 2e-3
-    weight_decay: float = 0.1
+    weight_decay: float = 0.05
     seed: int = 20100607
 
 
@@ -61,13 +61,6 @@ PROFILES: dict[Profile, Settings] = {
     "full": Settings(window=63, n_nets=3, epochs=60, patience=8),
 }
 """quick for a first look and for tests, full for a run that is stored."""
-
-
-def for_horizon(settings: Settings, horizon_sessions: int) -> Settings:
-    """The settings with a weight decay for that horizon: the h rows of one label window repeat much the same outcome,
-    so that there is an h-th of the evidence against departing nowhere.
-    """
-    return replace(settings, weight_decay=settings.weight_decay * horizon_sessions)
 
 
 @dataclass(frozen=True, eq=False)

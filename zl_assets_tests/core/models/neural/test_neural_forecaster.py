@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from zl_assets.core.models.neural import checkpoint, training
 from zl_assets.core.models.neural.architectures import ARCHITECTURES, build
 from zl_assets.core.models.neural.checkpoint import Progress
 from zl_assets.core.models.neural.forecaster import NeuralForecaster, weighted_quantiles
+from zl_assets.core.models.neural.runtime import numpy_1_calls
 from zl_assets.core.models.neural.training import Examples, level_widths, pinball
 from zl_assets.core.models.neural.windows import purged_tail
 from zl_assets.errors import ConfigurationError, InputError, MissingDependency, NotEnoughHistory
@@ -23,10 +25,13 @@ from zl_assets_tests.core.models.training_frames import random_walk, training_fr
 
 SOME = ("lstm", "tcn", "transformer")
 
-pytestmark = [
-    # TensorFlow's own modules use what NumPy and Python announce to drop.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow"),
-]
+
+@pytest.fixture(scope="module", autouse=True)
+def small_batches() -> Iterator[None]:
+    """A few hundred windows fill hardly a batch of the real size, and a net learns nothing in a dozen steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(training.PROFILES, "quick", replace(training.PROFILES["quick"], batch=64, epochs=10))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -319,8 +324,11 @@ class TestCheckpoint:
         code = (
             "import os, signal, polars as pl\n"
             "from pathlib import Path\n"
-            "from zl_assets.core.models.neural import checkpoint\n"
+            "from dataclasses import replace\n"
+            "from zl_assets.core.models.neural import checkpoint, training\n"
             "from zl_assets.core.models.neural.forecaster import NeuralForecaster\n"
+            "quick = training.PROFILES['quick']\n"
+            "training.PROFILES['quick'] = replace(quick, batch=64, epochs=10)\n"
             "write = checkpoint.write\n"
             "def killing(path, progress):\n"
             "    write(path, progress)\n"
@@ -398,7 +406,8 @@ class TestRefusals:
         keras = training.load_keras()
         gru.save(tmp_path)
         inputs = keras.Input((42, 7))
-        keras.Model(inputs, keras.layers.Lambda(lambda x: x)(inputs)).save(tmp_path / "net_0.keras")
+        with numpy_1_calls():
+            keras.Model(inputs, keras.layers.Lambda(lambda x: x)(inputs)).save(tmp_path / "net_0.keras")
         with pytest.raises(InputError, match=r"cannot be read.*net_0\.keras"):
             NeuralForecaster.load(tmp_path)
 

@@ -49,7 +49,7 @@ class TestPurgedTail:
         sessions = np.arange(200)
         with pytest.raises(NotEnoughHistory, match=r"200 labelled sessions leave 3 windows.*126 before them"):
             purged_tail(sessions, 126, 43)
-        longest = 200 - 30 - 20 - LEAST_WINDOWS + 2
+        longest = 200 - 30 - 20 - 1 - LEAST_WINDOWS + 2
         assert purged_tail(sessions, 21, longest)[0] - longest + 1 == LEAST_WINDOWS
 
     def test_sessions_out_of_order_are_refused(self) -> None:
