@@ -46,7 +46,7 @@ def read(path: Path) -> Progress | None:
         InputError: the file is damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as held:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
             return Progress(
                 int(held["epoch"]),
                 int(held["best_epoch"]),
@@ -55,7 +55,7 @@ def read(path: Path) -> Progress | None:
             )
     except FileNotFoundError:
         return None
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(
             f"the checkpoint cannot be read: {error}", where=str(path), action="delete the file to train anew"
         ) from error

@@ -242,7 +242,8 @@ class NeuralForecaster:
     def _standardised(self, asked: Panel) -> Floats:
         """Quantiles in expected volatilities of the horizon, shape (windows, 7)."""
         fitted = self._get_fitted()
-        net = compiled(self.architecture, fitted.scaling.n_channels, self._settings)
+        settings = self._settings
+        net = compiled(self.architecture, settings.window, fitted.scaling.n_channels, settings.steps)
         departures = np.mean([forecast(net.model, weights, asked) for weights in fitted.nets], axis=0)
         return fitted.unconditional + fitted.kept * departures
 

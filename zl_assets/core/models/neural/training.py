@@ -32,6 +32,21 @@ Profile = Literal["quick", "full"]
 
 
 @dataclass(frozen=True)
+class Steps:
+    """How weights are moved: by AdamW (Loshchilov and Hutter 2019).
+
+    Attributes:
+        batch: windows a step learns from.
+        learning_rate: by how much a step moves a weight, about.
+        weight_decay: share of the learning rate by which a step pulls every weight towards 0, and so the departures.
+    """
+
+    batch: int = 256
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+
+
+@dataclass(frozen=True)
 class Settings:
     """How thoroughly a net is trained.
 
@@ -40,9 +55,7 @@ class Settings:
         n_nets: nets that differ in their first weights; their mean forecasts.
         epochs: at most.
         patience: epochs without a lower loss after which training stops.
-        batch: windows a step learns from.
-        learning_rate: of AdamW (Loshchilov and Hutter 2019).
-        weight_decay: of AdamW; pulls every weight, and so the departures, towards 0.
+        steps: of an epoch.
         seed: of the first net; each further one has the next.
     """
 
@@ -50,9 +63,7 @@ class Settings:
     n_nets: int
     epochs: int
     patience: int
-    batch: int = 256
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
+    steps: Steps = Steps()
     seed: int = 20100607
 
 
@@ -126,8 +137,8 @@ def train(
     """
     seed = settings.seed + number
     n_channels = learn.windows.shape[2]
-    size = min(settings.batch, learn.weights.size)
-    net = compiled(architecture, n_channels, replace(settings, batch=size))
+    size = min(settings.steps.batch, learn.weights.size)
+    net = compiled(architecture, settings.window, n_channels, replace(settings.steps, batch=size))
     load_keras().utils.set_random_seed(seed)
     first = build(architecture, settings.window, n_channels).get_weights()
     path = directory / f"{fingerprint(architecture, learn, stop, settings, number)}.npz" if directory else None
@@ -150,7 +161,7 @@ class Compiled:
 
 
 @lru_cache(maxsize=1)
-def compiled(architecture: str, n_channels: int, settings: Settings) -> Compiled:
+def compiled(architecture: str, window: int, n_channels: int, steps: Steps) -> Compiled:
     """The one net of this process, ready to be trained and asked; callers give it the weights they mean.
 
     TensorFlow traces a net once and keeps what it traced for good, so that a net a fit would cost seconds and memory.
@@ -160,9 +171,9 @@ def compiled(architecture: str, n_channels: int, settings: Settings) -> Compiled
     keras = load_keras()
     compiled.cache_clear()
     release(keras)
-    model = build(architecture, settings.window, n_channels)
+    model = build(architecture, window, n_channels)
     model.compile(
-        optimizer=keras.optimizers.AdamW(settings.learning_rate, weight_decay=settings.weight_decay),
+        optimizer=keras.optimizers.AdamW(steps.learning_rate, weight_decay=steps.weight_decay),
         loss=_loss(keras),
         jit_compile=False,
     )

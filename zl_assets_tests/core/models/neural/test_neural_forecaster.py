@@ -30,7 +30,8 @@ SOME = ("lstm", "tcn", "transformer")
 def small_batches() -> Iterator[None]:
     """A few hundred windows fill hardly a batch of the real size, and a net learns nothing in a dozen steps."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(training.PROFILES, "quick", replace(training.PROFILES["quick"], batch=64, epochs=10))
+        smaller = replace(training.PROFILES["quick"], steps=training.Steps(batch=64), epochs=10)
+        patch.setitem(training.PROFILES, "quick", smaller)
         yield
 
 
@@ -183,7 +184,7 @@ class TestLearning:
     def test_what_does_not_hold_on_the_tail_is_not_forecast(self) -> None:
         learn, settings = self.examples(1.0), training.PROFILES["quick"]
         windows = learn.windows
-        model = training.compiled("gru", 2, settings).model
+        model = training.compiled("gru", 42, 2, settings.steps).model
         holds = training.train("gru", learn, self.examples(1.0), settings, 0, None)
         assert np.corrcoef(training.forecast(model, holds, windows)[:, 3], windows[:, -1, 0])[0, 1] > 0.8
         fails = training.train("gru", learn, self.examples(-1.0), settings, 0, None)
@@ -199,7 +200,7 @@ class TestLearning:
     def test_nets_of_another_number_differ_and_full_takes_their_mean(
         self, frame: pl.DataFrame, rows: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        shorter = replace(training.PROFILES["full"], epochs=2, window=42)
+        shorter = replace(training.PROFILES["quick"], epochs=2, n_nets=3)
         monkeypatch.setitem(training.PROFILES, "full", shorter)
         three = _fit(rows, NeuralForecaster("gru", 5, "full"))
         assert len(three._fitted.nets) == 3
@@ -328,7 +329,7 @@ class TestCheckpoint:
             "from zl_assets.core.models.neural import checkpoint, training\n"
             "from zl_assets.core.models.neural.forecaster import NeuralForecaster\n"
             "quick = training.PROFILES['quick']\n"
-            "training.PROFILES['quick'] = replace(quick, batch=64, epochs=10)\n"
+            "training.PROFILES['quick'] = replace(quick, steps=training.Steps(batch=64), epochs=10)\n"
             "write = checkpoint.write\n"
             "def killing(path, progress):\n"
             "    write(path, progress)\n"
