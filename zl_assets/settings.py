@@ -42,6 +42,10 @@ class Settings(BaseSettings):
         "no forecast is given where the data are more than five sessions older",
     )
     models: str = Field(default="standard", description="Models to train: standard, all, or names with commas between")
+    profile: Literal["quick", "full"] = Field(default="quick", description="How long nets are trained, and how many")
+    rolling: bool = Field(
+        default=False, description="Judge models on folds of a rolling training window, too; doubles the training"
+    )
     mlflow: bool = Field(default=True, description="Log each training run to MLflow, in mlflow.db of the home")
     warehouse: Literal["duckdb", "bigquery"] = Field(default="duckdb", description="Engine that stores the tables")
     warehouse_lock_seconds: float = Field(

@@ -60,7 +60,9 @@ def model_asset(spec: ModelSpec) -> dg.AssetsDefinition:
         horizon = HORIZONS[context.partition_key]
         frame = training_rows(warehouse, horizon)
         with logged(settings, context.run.run_id, spec, horizon) as log:
-            found = train(spec, frame, horizon)
+            model = spec.asked(profile=settings.profile) if spec.family == "neural" else spec
+            checkpoint = settings.home / "checkpoints" / horizon.code / spec.name
+            found = train(model, frame, horizon, rolling=settings.rolling, checkpoint=checkpoint)
             return stored(log, settings, found, simulated=is_simulated(frame))
 
     return trained  # pyright: ignore[reportReturnType]  # the decorator's return type is not told upstream

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from zl_assets.core.horizons import Horizon
 from zl_assets.core.models.base import Forecaster
@@ -51,6 +51,10 @@ class ModelSpec:
     standard: bool = True
     tuned: bool = False
     weighting: Weighting = "v0"
+
+    def asked(self, **arguments: Any) -> Self:
+        """The same with further arguments for the maker, which are part of its version."""
+        return replace(self, arguments=(*self.arguments, *arguments.items()))
 
     @property
     def key(self) -> str:
@@ -97,6 +101,26 @@ def _regime(name: str, title: str, module: str, maker: str, package: str) -> Mod
     return ModelSpec(name, "regime", title, module, maker, takes_horizon=True, package=package, standard=False)
 
 
+def _net(name: str, title: str) -> ModelSpec:
+    return ModelSpec(
+        *(name, "neural", title, "neural.forecaster", "NeuralForecaster"),
+        arguments=(("architecture", name),),
+        takes_horizon=True,
+        package="tensorflow",
+        standard=False,
+    )
+
+
+_NETS: tuple[tuple[str, str], ...] = (
+    ("lstm", "One LSTM layer"),
+    ("gru", "One GRU layer"),
+    ("lstm_stacked", "Two LSTM layers"),
+    ("gru_stacked", "Two GRU layers"),
+    ("tcn", "Dilated causal convolutions"),
+    ("cnn_lstm", "Convolutions, then an LSTM"),
+    ("attention", "Attention over an LSTM"),
+    ("transformer", "A tiny transformer"),
+)
 _WEIGHTINGS: tuple[tuple[Weighting, str], ...] = (
     ("equal", "every session counting alike"),
     ("half_life", "a session counting half after five years"),
@@ -135,6 +159,7 @@ SHELF: tuple[ModelSpec, ...] = (
     _regime("specialist_crisis", "LightGBM of crisis sessions", "specialists", "SpecialistCrisis", "lightgbm"),
     _regime("specialist_trade_war", "LightGBM of trade wars", "specialists", "SpecialistTradeWar", "lightgbm"),
     _regime("specialist_inflation", "LightGBM of inflation", "specialists", "SpecialistInflation", "lightgbm"),
+    *(_net(name, title) for name, title in _NETS),
     ModelSpec(ENSEMBLE, "ensemble", "Blend of all models, by market state", "ensemble", "Ensemble"),
 )
 """From the simplest to the least simple, the ensemble last."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -126,6 +127,7 @@ def train(
     *,
     config: TrainingConfig | None = None,
     rolling: bool = False,
+    checkpoint: Path | None = None,
 ) -> TrainedModel:
     """Judge a model of one horizon out of fold, fit it on everything known, and forecast the newest session.
 
@@ -135,6 +137,7 @@ def train(
         horizon: what is forecast.
         config: how; the defaults if None.
         rolling: whether to judge it on folds that learn from a window of fixed length, too.
+        checkpoint: directory in which a killed training of a net goes on where it stopped.
 
     Raises:
         InputError: a missing column, sessions out of order, an unusable weight, or no row to forecast from.
@@ -150,7 +153,9 @@ def train(
     tuning = tuned(spec, rows[folds[0].train], horizon) if spec.tuned else None
 
     def make() -> Forecaster:
-        return spec.make(horizon, config=tuning.chosen) if tuning else spec.make(horizon)
+        chosen = {"config": tuning.chosen} if tuning else {}
+        resumed = {"checkpoint": checkpoint} if spec.family == "neural" else {}
+        return spec.make(horizon, **chosen, **resumed)
 
     oof, of_last_fold = out_of_fold(make, readable, rows, folds)
     final = fitted(make(), rows)
