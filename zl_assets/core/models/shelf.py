@@ -6,6 +6,7 @@ Belongs here: the list. A model is imported when it is made, so that reading the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -82,10 +83,11 @@ class ModelSpec:
         """Major version of the package, None without one."""
         if self.package is None:
             return None
-        try:
-            return version(self.package).split(".")[0]
-        except PackageNotFoundError:
-            return None
+        # One library comes under several names: with a GPU, without, for macOS.
+        for distribution in (self.package, f"{self.package}-cpu", f"{self.package}-macos"):
+            with suppress(PackageNotFoundError):
+                return version(distribution).split(".")[0]
+        return None
 
 
 def _statistical(name: str, title: str, maker: str) -> ModelSpec:
