@@ -1,8 +1,8 @@
 """The whole chain from closes to champion on simulated markets: none to be found, and one that must be found."""
 
 import pytest
-
 from zl_assets.core.evaluation.selection import choose_champion
+
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.core.models.base import TrainedModel
 from zl_assets.core.models.lightgbm_model import train_and_evaluate

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from zl_assets.core.horizons import Horizon
-from zl_assets.core.models.base import Forecaster
 from zl_assets.errors import InputError
+
+if TYPE_CHECKING:
+    from zl_assets.core.models.base import Forecaster
 
 Family = Literal["benchmarks", "statistical", "trees", "neural", "regime", "ensemble"]
 
