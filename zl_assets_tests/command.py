@@ -17,8 +17,13 @@ import duckdb
 
 from zl_assets.cli import main
 
-VARIABLES = {"ZL_WAREHOUSE_LOCK_SECONDS": "0.3", "NO_PROXY": "127.0.0.1"}
-"""Set for every command, so that no test waits half a minute for a lock."""
+VARIABLES = {
+    "ZL_WAREHOUSE_LOCK_SECONDS": "0.3",
+    "ZL_MODELS": "no_change,lightgbm",
+    "ZL_MLFLOW": "false",
+    "NO_PROXY": "127.0.0.1",
+}
+"""Set for every command, so that no test waits half a minute for a lock or for models it does not look at."""
 
 Rows = dict[str, Counter[str]]
 

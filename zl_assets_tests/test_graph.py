@@ -13,6 +13,7 @@ import yaml
 from zl_assets.automation.instance import open_instance
 from zl_assets.build import build_definitions
 from zl_assets.core.horizons import HORIZONS
+from zl_assets.core.models.shelf import SHELF, models
 from zl_assets.settings import Settings
 from zl_assets.warehouse.contracts import contract, contracts, full_contracts
 from zl_assets_tests.conftest import PROJECT
@@ -32,6 +33,15 @@ SERIES = (
     "volatility_daily",
     "weather_daily",
 )
+MODELS = {
+    "benchmarks": ("no_change", "drift", "seasonal_naive"),
+    "statistical": ("theta", "ets", "arima", "prophet"),
+    "trees": ("lightgbm", "xgboost", "lightgbm_quantile", "xgboost_quantile"),
+    "regime": ("markov_switching", "specialist_crisis", "specialist_trade_war", "specialist_inflation"),
+    "ensemble": ("ensemble",),
+}
+NOT_STANDARD = ("prophet", "markov_switching", "specialist_crisis", "specialist_trade_war", "specialist_inflation")
+MODEL_KEYS = {f"models/{family}/{name}": name for family, names in MODELS.items() for name in names}
 GROUPS = {
     **{f"raw_intelligence/{table}": "raw" for table in SERIES},
     "market_data/databento_futures_ohlcv_1d": "raw",
@@ -44,7 +54,8 @@ GROUPS = {
     "training/vw_zl_flat": "training",
     "training/vw_mes_flat": "training",
     "training/zl_training_prod_allhistory": "training",
-    "models/trees/lightgbm": "models",
+    **{key: f"models_{key.split('/')[1]}" for key in MODEL_KEYS},
+    "monitoring/model_evaluation": "evaluation",
     "predictions/zl_forecasts": "predictions",
     "predictions/vw_zl_latest": "predictions",
     "archive/legacy_snapshots": "archive",
@@ -54,7 +65,12 @@ GROUPS = {
     "monitoring/family_impact": "monitoring",
 }
 WHEN_ASKED = {k for k, group in GROUPS.items() if group in ("archive", "full_surface", "full_training", "monitoring")}
-PER_HORIZON = {key for key, group in GROUPS.items() if group in ("training", "models", "predictions")}
+PER_HORIZON = {
+    *MODEL_KEYS,
+    *(key for key, group in GROUPS.items() if group in ("training", "evaluation", "predictions")),
+}
+STANDARD = PER_HORIZON - {key for key, name in MODEL_KEYS.items() if name in NOT_STANDARD}
+"""What `horizon_job` makes; `all_models_job` makes the other models, too."""
 FULL_OR_EVIDENCE = {k for k in WHEN_ASKED if not k.startswith("archive/")}
 ALSO_PER_HORIZON = {"training/zl_training_full_allhistory", "monitoring/family_impact"}
 UPSTREAM = {
@@ -74,8 +90,10 @@ UPSTREAM = {
     "training/vw_zl_flat": {"features/daily_ml_matrix"},
     "training/vw_mes_flat": {"features/daily_ml_matrix"},
     "training/zl_training_prod_allhistory": {"training/vw_zl_flat"},
-    "models/trees/lightgbm": {"training/zl_training_prod_allhistory"},
-    "predictions/zl_forecasts": {"models/trees/lightgbm"},
+    **{key: {"training/zl_training_prod_allhistory"} for key in MODEL_KEYS},
+    "models/ensemble/ensemble": set(MODEL_KEYS) - {"models/ensemble/ensemble"},
+    "monitoring/model_evaluation": set(MODEL_KEYS),
+    "predictions/zl_forecasts": {"monitoring/model_evaluation"},
     "predictions/vw_zl_latest": {"predictions/zl_forecasts"},
 }
 OF_A_VIEW = {"target_recomputed", "split_right", "no_null_target", "no_target_twin", "no_join"}
@@ -109,8 +127,10 @@ BLOCKING = {
     "training/vw_zl_flat": {"enough_targets", *OF_A_VIEW},
     "training/vw_mes_flat": OF_A_VIEW,
     "training/zl_training_prod_allhistory": {"equals_view"},
-    "models/trees/lightgbm": {"trained", "folds_stable", "importance_sensible", "not_too_good"},
-    "predictions/zl_forecasts": {"unique", "quantiles_ordered"},
+    **{key: {"trained", "folds_stable", "importance_sensible", "quantiles_sound"} for key in MODEL_KEYS},
+    "models/ensemble/ensemble": {"folds_stable", "quantiles_sound"},
+    "monitoring/model_evaluation": {"not_too_good", "champion_not_worse", "same_rows"},
+    "predictions/zl_forecasts": {"unique", "quantiles_ordered", "trust_in_range"},
     "predictions/vw_zl_latest": {"one_row"},
 }
 NOT_BLOCKING = {
@@ -119,6 +139,7 @@ NOT_BLOCKING = {
     "features/daily_ml_matrix": NOTHING_INVENTED,
     "features/daily_ml_matrix_full": NOTHING_INVENTED,
     "monitoring/family_impact": {"every_family_judged", "none_to_investigate"},
+    "monitoring/model_evaluation": {"calibrated"},
     **{f"raw_intelligence/{table}": {"fresh", "no_gap", "nothing_rejected"} for table in SERIES},
 }
 
@@ -211,10 +232,15 @@ def test_every_asset_of_the_jobs_but_the_quarantine_has_a_blocking_check() -> No
     assert set(BLOCKING) >= set(GROUPS) - {"raw_intelligence/quarantine"} - WHEN_ASKED
 
 
-def test_the_two_jobs_share_out_every_check_and_every_asset_but_the_archives(definitions: dg.Definitions) -> None:
+def test_every_model_of_the_shelf_is_an_asset_of_its_family_and_some_are_trained_only_when_asked() -> None:
+    assert {spec.key.replace(".", "/"): spec.name for spec in SHELF} == MODEL_KEYS
+    assert {name for name, spec in models().items() if not spec.standard} == set(NOT_STANDARD)
+
+
+def test_the_jobs_share_out_every_check_and_every_asset_but_the_archives(definitions: dg.Definitions) -> None:
     assets: dict[str, set[str]] = {}
     checks: dict[str, dict[str, set[str]]] = {}
-    for name in ("market_job", "horizon_job"):
+    for name in ("market_job", "horizon_job", "all_models_job"):
         job = definitions.resolve_job_def(name)
         layer = job.asset_layer
         assets[name] = {k.to_user_string() for k in layer.selected_asset_keys}
@@ -222,23 +248,26 @@ def test_the_two_jobs_share_out_every_check_and_every_asset_but_the_archives(def
         yielded = {k for h in job.graph.iterate_node_handles() for k in layer.get_selected_entity_keys_for_node(h)}
         checks[name] = named({k for k in yielded if isinstance(k, dg.AssetCheckKey)})
     expected = {n: BLOCKING.get(n, set()) | NOT_BLOCKING.get(n, set()) for n in {*BLOCKING, *NOT_BLOCKING}}
-    assert assets["horizon_job"] == PER_HORIZON
+    assert assets["horizon_job"] == STANDARD
+    assert assets["all_models_job"] == PER_HORIZON
     assert assets["market_job"] == set(GROUPS) - PER_HORIZON - WHEN_ASKED
-    assert checks["horizon_job"] == {n: c for n, c in expected.items() if n in PER_HORIZON}
+    assert checks["horizon_job"] == {n: c for n, c in expected.items() if n in STANDARD}
+    assert checks["all_models_job"] == {n: c for n, c in expected.items() if n in PER_HORIZON}
     assert checks["market_job"] == {n: c for n, c in expected.items() if n not in PER_HORIZON | FULL_OR_EVIDENCE}
-    partitions = definitions.resolve_job_def("horizon_job").partitions_def
-    assert partitions is not None
-    assert partitions.get_partition_keys() == list(HORIZONS)
+    for name in ("horizon_job", "all_models_job"):
+        partitions = definitions.resolve_job_def(name).partitions_def
+        assert partitions is not None
+        assert partitions.get_partition_keys() == list(HORIZONS)
     assert definitions.resolve_job_def("market_job").partitions_def is None
 
 
 def test_whatever_writes_the_warehouse_waits_in_its_pool(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
     pools = {key.to_user_string(): graph.get(key).pools for key in graph.get_all_asset_keys()}
-    others = {"models/trees/lightgbm", "archive/shims", "monitoring/family_impact"}
+    others = {*MODEL_KEYS, "archive/shims", "monitoring/family_impact"}
     assert {name for name, pool in pools.items() if pool == {"warehouse"}} == set(GROUPS) - others
     assert not graph.get(dg.AssetKey(["archive", "shims"])).is_materializable, "the command line alone writes it"
-    assert pools["models/trees/lightgbm"] == set(), "fitting must not keep others from writing"
+    assert {key for key in MODEL_KEYS if pools[key]} == set(), "fitting must not keep others from writing"
 
 
 def test_the_instance_takes_the_configuration(instance: dg.DagsterInstance) -> None:

@@ -10,6 +10,7 @@ import polars as pl
 from zl_assets.core.exchange_calendar import session_frame
 from zl_assets.core.features.technical import with_technical
 from zl_assets.core.horizons import HORIZONS
+from zl_assets.core.training_frame import ewma_volatility
 from zl_assets.sources.simulated import World, zl_closes
 
 START = date(2010, 6, 6)
@@ -35,5 +36,6 @@ def world_frames(
             regime_name=pl.lit("simulated"),
             split=pl.lit("train"),
         )
+        frame = frame.with_columns(ewma_volatility=ewma_volatility())
         frames.append(frame.filter(pl.col("ma_63").is_not_null()))
     return frames

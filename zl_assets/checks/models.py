@@ -31,11 +31,13 @@ def evaluate_trained(artifact: "Artifact", rows: "pl.DataFrame") -> Verdict:
     from zl_assets.core.evaluation.metrics import QUANTILE_COLUMNS
     from zl_assets.core.models.training import forecast_of, readable_rows
 
-    again = forecast_of(
-        artifact.forecaster(), readable_rows(rows), rows.join(artifact.newest, on="session_number", how="semi")
-    )
-    stored, now = (frame.select(QUANTILE_COLUMNS).to_numpy() for frame in (artifact.newest, again))
-    apart = float(np.abs(stored - now).max()) if stored.shape == now.shape else float("nan")
+    readable = readable_rows(rows)
+    session = readable.join(artifact.newest, on="session_number", how="semi")
+    apart = float("nan")
+    if not session.is_empty():
+        again = forecast_of(artifact.forecaster(), readable, session)
+        stored, now = (frame.select(QUANTILE_COLUMNS).to_numpy() for frame in (artifact.newest, again))
+        apart = float(np.abs(stored - now).max())
     return Verdict(apart <= SAME_FORECAST, {"model_version": artifact.version, "largest_difference": apart})
 
 

@@ -30,10 +30,12 @@ def evaluate_quantiles_ordered(rows: "pl.DataFrame") -> Verdict:
 
     from zl_assets.core.forecasts import OK
 
-    refused = rows.filter(pl.col("state") != OK)
+    # Forecasts that were stored before there were refusals have no state.
+    refuses = pl.col("state").fill_null(OK) != OK
+    refused = rows.filter(refuses)
     figures = [pl.col(c).is_not_null() for c in (*_QUANTILES, "predicted_price", "predicted_return")]
     told = refused.filter(pl.any_horizontal(figures))
-    rows = rows.filter(pl.col("state") == OK)
+    rows = rows.filter(~refuses)
     falls = pl.any_horizontal(pl.col(a) > pl.col(b) for a, b in pairwise(_QUANTILES))
     prices = [pl.col(c) for c in (*_QUANTILES, "current_price", "predicted_price")]
     unsound = pl.any_horizontal(~p.is_finite() | (p <= 0) for p in prices)

@@ -11,11 +11,13 @@ from zl_assets.assets.predictions import FORECASTS, LATEST
 from zl_assets.checks.predictions import (
     evaluate_one_row,
     evaluate_quantiles_ordered,
+    evaluate_trust_in_range,
     evaluate_unique_forecasts,
     vw_zl_latest_checks,
     zl_forecasts_checks,
 )
-from zl_assets.core.forecasts import FORECAST_SCHEMA
+from zl_assets.core.evaluation.metrics import QUANTILE_COLUMNS
+from zl_assets.core.forecasts import FORECAST_SCHEMA, TRUST_COLUMNS
 from zl_assets.warehouse.base import Warehouse
 from zl_assets.warehouse.contracts import view_sql
 
@@ -35,6 +37,7 @@ def forecast(**values: Any) -> dict[str, Any]:
         "run_id": "run",
         "surface": "prod",
         "current_price": 55.0,
+        "state": "ok",
         "predicted_price": 55.0,
         "n_independent": 10,
         "is_champion": True,
@@ -43,6 +46,15 @@ def forecast(**values: Any) -> dict[str, Any]:
         "created_at": datetime(2025, 8, 30, tzinfo=UTC),
     }
     return row | values
+
+
+REFUSED = "refused: the data are 9 sessions old"
+FIGURES = (*QUANTILE_COLUMNS, *TRUST_COLUMNS, "predicted_price", "predicted_return", "direction_probability")
+
+
+def refusal(**values: Any) -> dict[str, Any]:
+    """A row that says why there is no forecast."""
+    return forecast(**dict.fromkeys(FIGURES) | {"state": REFUSED} | values)
 
 
 def frame(*rows: dict[str, Any]) -> pl.DataFrame:
@@ -83,6 +95,35 @@ class TestQuantiles:
         assert not verdict.passed
         assert verdict.offenders["as_of_date"].to_list() == [NEW]
 
+    def test_a_forecast_from_before_there_were_states_is_looked_at(self) -> None:
+        assert evaluate_quantiles_ordered(frame(forecast(state=None))).passed
+        assert not evaluate_quantiles_ordered(frame(forecast(state=None, q05=60.0))).passed
+
+    def test_a_refusal_without_figures_passes_and_is_counted(self) -> None:
+        verdict = evaluate_quantiles_ordered(frame(forecast(), refusal()))
+        assert verdict.passed
+        assert verdict.numbers["refused"] == 1
+
+    @pytest.mark.parametrize("name", [*QUANTILE_COLUMNS, "predicted_price", "predicted_return"])
+    def test_a_refusal_with_a_figure_fails(self, name: str) -> None:
+        verdict = evaluate_quantiles_ordered(frame(forecast(as_of_date=OLD), refusal(**{name: 55.0})))
+        assert not verdict.passed
+        assert verdict.offenders["state"].to_list() == [REFUSED]
+
+
+class TestTrustInRange:
+    def test_scores_at_the_ends_of_their_range_pass_and_so_does_a_refusal(self) -> None:
+        least = dict.fromkeys((*TRUST_COLUMNS, "direction_probability"), 0.0)
+        most = dict.fromkeys(TRUST_COLUMNS, 100.0) | {"direction_probability": 1.0}
+        assert evaluate_trust_in_range(frame(forecast(**least), forecast(**most), refusal())).passed
+
+    @pytest.mark.parametrize("name", [*TRUST_COLUMNS, "direction_probability"])
+    @pytest.mark.parametrize("value", [-0.01, 100.01, float("nan")])
+    def test_a_score_outside_fails(self, name: str, value: float) -> None:
+        verdict = evaluate_trust_in_range(frame(forecast(as_of_date=OLD), forecast(**{name: value})))
+        assert not verdict.passed
+        assert verdict.offenders["as_of_date"].to_list() == [NEW]
+
 
 class TestOneRow:
     ROWS = frame(forecast(), forecast(model="lightgbm", is_champion=False), forecast(as_of_date=OLD)).with_columns(
@@ -119,7 +160,7 @@ def test_the_shells_read_the_horizon_of_their_partition(warehouse: Warehouse) ->
         context = SimpleNamespace(partition_key=horizon)
         shells = (zl_forecasts_checks, vw_zl_latest_checks)
         results = [r for shell in shells for r in shell.op.compute_fn.decorated_fn(context, warehouse)]
-        assert len(results) == 3
+        assert len(results) == 4
         return [r.check_name for r in results if not r.passed]
 
     assert broken("1w") == []

@@ -227,6 +227,7 @@ def forecast(as_of: date, horizon: str, *, model: str, champion: bool, version: 
         "model_version": version,
         "run_id": "run",
         "surface": "prod",
+        "state": "ok",
         "n_independent": 1,
         "is_champion": champion,
         "champion_reason": "why",

@@ -10,12 +10,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from zl_assets.core.horizons import Horizon
-from zl_assets.core.models.base import Forecaster
-from zl_assets.core.models.weighting import Weighting
 from zl_assets.errors import InputError
+
+if TYPE_CHECKING:
+    from zl_assets.core.models.base import Forecaster
+    from zl_assets.core.models.weighting import Weighting
 
 Family = Literal["benchmarks", "statistical", "trees", "neural", "regime", "ensemble"]
 
