@@ -236,9 +236,9 @@ def read_artifact(path: Path) -> Artifact:
             folds=_fold_table(metrics["folds"]),
             newest=pl.read_parquet(directory / "predictions.parquet"),
         )
-    except (OSError, ValueError, KeyError, pl.exceptions.PolarsError) as error:
+        gone = [name for name in config["model_files"] if not (directory / name).is_file()]
+    except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
         raise _damaged(directory, str(error)) from error
-    gone = [name for name in config["model_files"] if not (directory / name).is_file()]
     if gone:
         raise _damaged(directory, f"missing files: {', '.join(gone)}")
     return artifact

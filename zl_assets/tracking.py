@@ -9,10 +9,12 @@ import logging
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from zl_assets.errors import StorageFull, WarehouseError
 
@@ -38,20 +40,32 @@ class TrackedRun:
     client: MlflowClient
 
     def log(self, *, parameters: Mapping[str, Any], metrics: Mapping[str, float | int | None]) -> None:
-        """Tell parameters and metrics at once; a metric that is None is left out."""
+        """Tell parameters and metrics at once; a metric that is None is left out.
+
+        Raises:
+            StorageFull: no space is left.
+            WarehouseError: MLflow takes none of it.
+        """
         from mlflow.entities import Metric, Param
 
         now = int(time.time() * 1000)
         told = [Metric(name, float(value), now, 0) for name, value in metrics.items() if value is not None]
         given = [Param(name, str(value)[:LONGEST_PARAMETER]) for name, value in parameters.items()]
-        self.client.log_batch(self.run_id, metrics=told, params=given)
+        with _log_errors(self.client.tracking_uri):
+            self.client.log_batch(self.run_id, metrics=told, params=given)
 
     def log_files(self, files: Mapping[str, bytes]) -> None:
-        """Store small files, such as figures, with the run."""
-        place = Path(str(self.client.get_run(self.run_id).info.artifact_uri).removeprefix("file://"))
-        place.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            (place / name).write_bytes(content)
+        """Store small files, such as figures, with the run.
+
+        Raises:
+            StorageFull: no space is left.
+            WarehouseError: a file cannot be written.
+        """
+        with _log_errors(self.client.tracking_uri):
+            place = Path(url2pathname(urlsplit(str(self.client.get_run(self.run_id).info.artifact_uri)).path))
+            place.mkdir(parents=True, exist_ok=True)
+            for name, content in files.items():
+                (place / name).write_bytes(content)
 
 
 @contextmanager
@@ -66,16 +80,20 @@ def tracked_run(home: Path, horizon: str, model: str, tags: Mapping[str, str]) -
 
     Raises:
         StorageFull: no space is left.
-        WarehouseError: the database cannot be opened.
+        WarehouseError: the database cannot be used.
     """
-    client = _client(home)
-    run = client.create_run(_experiment(client, home, horizon), run_name=model, tags=dict(tags))
+    client, path = _client(home), str(home / DATABASE)
+    with _log_errors(path):
+        run = client.create_run(_experiment(client, home, horizon), run_name=model, tags=dict(tags))
     try:
         yield TrackedRun(run.info.run_id, client)
     except BaseException:
-        client.set_terminated(run.info.run_id, status="FAILED")
+        # What ended the body is told, and not that nobody could write it down.
+        with suppress(WarehouseError), _log_errors(path):
+            client.set_terminated(run.info.run_id, status="FAILED")
         raise
-    client.set_terminated(run.info.run_id)
+    with _log_errors(path):
+        client.set_terminated(run.info.run_id)
 
 
 def _experiment(client: MlflowClient, home: Path, horizon: str) -> str:
@@ -88,17 +106,27 @@ def _client(home: Path) -> MlflowClient:
     with warnings.catch_warnings():
         # MLflow's tables use a loader strategy that SQLAlchemy has deprecated.
         warnings.filterwarnings("ignore", message="The ``noload`` loader strategy")
-        from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
-        from sqlalchemy.exc import OperationalError
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         path = home / DATABASE
-        try:
+        with _log_errors(str(path)):
             return MlflowClient(tracking_uri=f"sqlite:///{path}")
-        except (MlflowException, OperationalError) as error:
-            if "full" in str(error):
-                raise StorageFull("no space left for MLflow's log", where=str(path), action="free space") from error
-            raise WarehouseError(
-                f"MLflow's log cannot be opened: {error}", where=str(path), action="move the file away and run again"
-            ) from error
+
+
+@contextmanager
+def _log_errors(place: str) -> Iterator[None]:
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        said = str(error).splitlines()[0]
+        if "disk is full" in str(error) or getattr(error, "errno", None) in StorageFull.NUMBERS:
+            raise StorageFull("no space left for MLflow's log", where=place, action="free space") from error
+        raise WarehouseError(
+            f"MLflow's log cannot be used: {said}",
+            where=place,
+            action="move the file away, or set ZL_MLFLOW=false, and run again",
+        ) from error

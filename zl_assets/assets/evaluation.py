@@ -43,10 +43,17 @@ def provenance(artifact: "Artifact") -> "Provenance":
 def model_evaluation(
     context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]
 ):
-    """Compare the models that were trained on the same rows, and store one row each."""
+    """Compare the models that were trained on the same rows, and store one row each; only one of them is champion."""
+    import polars as pl
+
     from zl_assets.artifacts import read_shelf
     from zl_assets.core import figures
-    from zl_assets.core.evaluation.leaderboard import EvaluationContext, evaluation_rows, leaderboard_markdown
+    from zl_assets.core.evaluation.leaderboard import (
+        EvaluationContext,
+        demoted,
+        evaluation_rows,
+        leaderboard_markdown,
+    )
     from zl_assets.core.forecasts import judged
 
     horizon = HORIZONS[context.partition_key]
@@ -60,7 +67,8 @@ def model_evaluation(
         {name: provenance(artifact) for name, artifact in shelf.items()},
         EvaluationContext(newest.oof["data_date"][-1], is_simulated=simulated, created_at=utc_now()),
     )
-    result = warehouse.merge(EVALUATION, rows)
+    stored = warehouse.read(f"SELECT * FROM {EVALUATION} WHERE horizon = @horizon", {"horizon": horizon.code})
+    result = warehouse.merge(EVALUATION, pl.concat([rows, demoted(stored, rows)]))
     return dg.MaterializeResult(
         metadata={
             **merged(result, rows.height),

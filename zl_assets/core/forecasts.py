@@ -170,18 +170,20 @@ def publish(models: Sequence[ModelForecast], market: MarketState, context: Forec
 
     Args:
         models: all of them, no-change among them, trained on the same rows.
-        market: around each of their sessions.
+        market: around each of their sessions; figures that need what it lacks are null.
         context: what else the rows say.
 
     Raises:
-        InputError: no-change is missing, models were not judged on the same rows, a session has no market state, no
-            positive price, or a target date that is not later.
+        InputError: no-change is missing, models were not judged on the same rows, a session has no positive price, or
+            the target date is not later.
     """
     judgement, whole = judged(models, context.horizon)
     medians = np.column_stack([floats(rows, "q50") for rows in whole.values()])
+    # What a model would have said where it refuses is no opinion to agree or disagree with.
+    medians[-1, [m.refusal is not None for m in models]] = np.nan
     trusted = {name: _trust(rows, medians, market) for name, rows in whole.items()}
     rows = [_row(m, whole[m.model], trusted[m.model].tail(1), market, judgement, context) for m in models]
-    frame = pl.DataFrame(rows, schema=FORECAST_SCHEMA)
+    frame = pl.DataFrame(rows, schema=FORECAST_SCHEMA).with_columns(pl.selectors.float().fill_nan(None))
     return Publication(frame, judgement, trusted[judgement.champion], whole[judgement.champion])
 
 

@@ -20,8 +20,10 @@ def refusals(
 ) -> dict[str, str]:
     """By model, why it gives no forecast from the newest usable row; models that do are left out.
 
+    A blend knows no more than its members: it refuses where one of them does.
+
     Args:
-        columns_used: columns each model reads.
+        columns_used: columns each model reads; those of a blend are `<member>.<quantile>`.
         frame: training frame of the horizon.
         horizon_sessions: h.
         as_of: day the forecasts are made.
@@ -31,10 +33,17 @@ def refusals(
     found: dict[str, str] = {}
     ranges: dict[tuple[str, ...], ApplicabilityRange] = {}
     for model, columns in columns_used.items():
-        features = tuple(c for c in columns if c in STATIONARY_FEATURES)
+        features = _features(columns, columns_used)
         if features and features not in ranges:
             ranges[features] = ApplicabilityRange.fit(rows, features, horizon_sessions)
         reason = refusal(row, as_of=as_of, columns=features, applicability=ranges.get(features))
         if reason is not None:
             found[model] = reason
     return found
+
+
+def _features(columns: Sequence[str], columns_used: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Features that columns hold, by themselves or through the members whose forecasts they are."""
+    members = dict.fromkeys(c.partition(".")[0] for c in columns if "." in c)
+    read = {*columns, *(c for member in members for c in columns_used.get(member, ()))}
+    return tuple(c for c in STATIONARY_FEATURES if c in read)

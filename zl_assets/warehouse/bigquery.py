@@ -59,7 +59,7 @@ class BigQueryWarehouse:
     def ensure(self, tables: Iterable[Contract] | None = None) -> None:
         """Create the datasets and tables that are missing; compare those that exist with `sql/tables`.
 
-        A missing nullable column is added.
+        A missing nullable column is added, and a column that is NOT NULL and may be null by its contract is made so.
 
         Args:
             tables: contracts to look after; all but those of the full surface where not given.
@@ -72,7 +72,7 @@ class BigQueryWarehouse:
             self.ensure_dataset(dataset)
         wanted = contracts().values() if tables is None else tables
         found = [(promised, self._ensure_table(promised)) for promised in wanted]
-        refused = [(promised.name, d) for promised, different in found for d in different if d.added is None]
+        refused = [(promised.name, d) for promised, different in found for d in different if not d.safe]
         if refused:
             raise TableDiffers(
                 "; ".join(f"{table}: {d.what}" for table, d in refused),
@@ -80,7 +80,7 @@ class BigQueryWarehouse:
                 action="run, after a look at the data: " + " ".join(dict.fromkeys(d.statement for _, d in refused)),
             )
         for promised, different in found:
-            self._add_columns(promised, different)
+            self._mend(promised, different)
 
     def ensure_dataset(self, name: str) -> None:
         """Create a dataset where it is missing.
@@ -256,13 +256,12 @@ class BigQueryWarehouse:
 
         return differences(promised, self.jobs.call(stored, promised.name).to_api_repr())
 
-    def _add_columns(self, promised: Contract, different: list[Difference]) -> None:
-        """Add missing columns: top-level ones by their statement, fields of a STRUCT by the API, which alone can."""
-        nested = [d for d in different if "." in d.column]
+    def _mend(self, promised: Contract, different: list[Difference]) -> None:
+        """Add missing columns by their statements; what is inside a STRUCT, and what may be null now, by the API."""
         for difference in different:
-            if difference not in nested:
+            if not difference.by_api:
                 self.jobs.query(difference.statement, where=promised.name)
-        if not nested:
+        if not any(d.by_api for d in different):
             return
         table = table_of(promised, str(self.jobs.project))
         self.jobs.call(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zl_assets.warehouse.contracts import Column, Contract
@@ -26,13 +26,15 @@ class Difference:
         column: dotted path, or what it is about where it is no column.
         what: the difference, with both sides.
         statement: the statement that mends it.
-        added: the column to add where that is all there is to do.
+        safe: whether mending it loses nothing, so that nobody is asked first.
+        by_api: whether the API mends it by itself, given the contract's schema; such differences cost one request.
     """
 
     column: str
     what: str
     statement: str
-    added: Column | None = None
+    safe: bool = False
+    by_api: bool = False
 
 
 def fields(columns: tuple[Column, ...], *, nullable: bool = False) -> list[bigquery.SchemaField]:
@@ -123,7 +125,7 @@ def _missing(table: str, column: Column, prefix: str) -> Difference:
     path = prefix + column.name
     if column.nullable:
         statement = f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {_definition(column)};"
-        return Difference(path, f"{path} is missing, nullable", statement, replace(column, name=path))
+        return Difference(path, f"{path} is missing, nullable", statement, safe=True, by_api=bool(prefix))
     return Difference(path, f"{path} {_type(column)} NOT NULL is missing", _rebuild(table))
 
 
@@ -139,7 +141,7 @@ def _one_column(table: str, column: Column, stored: dict[str, Any], prefix: str)
         return
     if mode == "REQUIRED" and column.nullable:
         relax = f"ALTER TABLE {table} ALTER COLUMN {path} DROP NOT NULL;"
-        yield Difference(path, f"{path} is NOT NULL, sql/tables says nullable", relax)
+        yield Difference(path, f"{path} is NOT NULL, sql/tables says nullable", relax, safe=True, by_api=True)
     if mode == "NULLABLE" and not column.nullable:
         yield Difference(path, f"{path} is nullable, sql/tables says NOT NULL", _rebuild(table))
     if column.fields:

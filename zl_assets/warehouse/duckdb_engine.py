@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from zl_assets.warehouse.base import (
 )
 from zl_assets.warehouse.contracts import OUR_DATASETS, Contract, contracts
 from zl_assets.warehouse.dialect import canonical, to_duckdb, type_of_duckdb
-from zl_assets.warehouse.duckdb_schema import additions
+from zl_assets.warehouse.duckdb_schema import amendments
 
 if TYPE_CHECKING:
     import duckdb
@@ -62,7 +63,9 @@ class DuckDBWarehouse:
     lock_timeout: float = 30.0
 
     def ensure(self, tables: Iterable[Contract] | None = None) -> None:
-        """Create the file, the datasets and the tables that are missing; add the nullable columns that a table lacks.
+        """Create the file, the datasets and the tables that are missing; mend a table where that loses nothing.
+
+        A missing nullable column is added, and a column that is NOT NULL and may be null by its contract is made so.
 
         Args:
             tables: contracts to look after; all but those of the full surface where not given.
@@ -73,15 +76,18 @@ class DuckDBWarehouse:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._connection(create=True) as connection:
             existing: dict[str, dict[str, str]] = {}
-            for dataset, table, column, kind in connection.execute(_ALL_COLUMNS).fetchall():
+            required: dict[str, set[str]] = defaultdict(set)
+            for dataset, table, column, kind, nullable in connection.execute(_ALL_COLUMNS).fetchall():
                 existing.setdefault(f"{dataset}.{table}", {})[column] = type_of_duckdb(kind)
+                if not nullable:
+                    required[f"{dataset}.{table}"].add(column)
             for dataset in OUR_DATASETS:
                 connection.execute(f"CREATE SCHEMA IF NOT EXISTS {dataset}")
             for promised in contracts().values() if tables is None else tables:
                 if promised.name not in existing:
                     connection.execute(to_duckdb(promised.ddl))
                     continue
-                for statement in additions(promised, existing[promised.name]):
+                for statement in amendments(promised, existing[promised.name], required[promised.name]):
                     connection.execute(statement)
 
     def merge(self, table: str, frame: pl.DataFrame) -> MergeResult:
@@ -347,7 +353,7 @@ WHERE table_schema NOT IN ('main', 'information_schema', 'pg_catalog') ORDER BY 
 """
 
 _ALL_COLUMNS = """
-SELECT schema_name, table_name, column_name, data_type FROM duckdb_columns()
+SELECT schema_name, table_name, column_name, data_type, is_nullable FROM duckdb_columns()
 WHERE database_name = current_database() AND NOT internal ORDER BY 1, 2, column_index
 """
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from zl_assets.errors import TableDiffers
 from zl_assets.warehouse.contracts import Column, Contract
 from zl_assets.warehouse.dialect import to_duckdb
 
 
-def additions(promised: Contract, stored: Mapping[str, str]) -> list[str]:
-    """The statements that add the columns which the contract has and the stored table lacks.
+def amendments(promised: Contract, stored: Mapping[str, str], required: Collection[str]) -> list[str]:
+    """The statements that add the nullable columns which a stored table lacks, and let those be null that may be now.
 
     A column that is stored and not in the contract stays as it is.
 
     Args:
         promised: the contract.
         stored: BigQuery's type of each stored column.
+        required: stored columns that are NOT NULL.
 
     Raises:
         TableDiffers: a column has another type, or one that every row needs is missing.
@@ -34,7 +35,11 @@ def additions(promised: Contract, stored: Mapping[str, str]) -> list[str]:
             where=promised.name,
             action="this file was made by another version of zl_assets: run that version, or start a new --home",
         )
-    return [f"ALTER TABLE {promised.name} ADD COLUMN {c.name} {_duckdb_type(c)}" for c in missing]
+    relaxed = [c for c in promised.columns if c.nullable and c.name in required]
+    return [
+        *(f"ALTER TABLE {promised.name} ADD COLUMN {c.name} {_duckdb_type(c)}" for c in missing),
+        *(f"ALTER TABLE {promised.name} ALTER COLUMN {c.name} DROP NOT NULL" for c in relaxed),
+    ]
 
 
 def _duckdb_type(column: Column) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from zl_assets.core.evaluation.metrics import QUANTILE_COLUMNS
 from zl_assets.errors import TableDiffers
 from zl_assets.warehouse.bigquery import BigQueryWarehouse
 from zl_assets.warehouse.bigquery_schema import differences, table_of
@@ -17,6 +18,7 @@ from zl_assets_tests.warehouse.rows import rows_of
 
 MATRIX = "features.daily_ml_matrix"
 CALENDAR = "training.regime_calendar"
+FORECASTS = "predictions.zl_forecasts"
 
 
 def stored(table: str) -> dict[str, Any]:
@@ -36,6 +38,14 @@ def without(table: dict[str, Any], path: str) -> None:
     found = column(table, path)
     struct = path.rpartition(".")[0]
     (column(table, struct)["fields"] if struct else table["schema"]["fields"]).remove(found)
+
+
+def differences_of_missing(table: str, name: str) -> str:
+    """The statement that adds a column which the stored table lacks."""
+    lacking = stored(table)
+    without(lacking, name)
+    [found] = differences(contract(table), lacking)
+    return found.statement
 
 
 @pytest.mark.parametrize("table", contracts())
@@ -91,6 +101,11 @@ CHANGES: list[tuple[Callable[[dict[str, Any]], Any], str, str]] = [
         f"ALTER TABLE {MATRIX} ALTER COLUMN rsi_14 DROP NOT NULL;",
     ),
     (
+        lambda t: column(t, "regime.k_vol").update(mode="REQUIRED"),
+        "regime.k_vol is NOT NULL, sql/tables says nullable",
+        "",
+    ),
+    (
         lambda t: column(t, "symbol").update(mode="NULLABLE"),
         "symbol is nullable, sql/tables says NOT NULL",
         "RENAME TO",
@@ -115,7 +130,8 @@ def test_each_difference_is_told_with_the_statement_that_mends_it(
     [found] = differences(contract(MATRIX), table)
     assert what in found.what
     assert statement in found.statement
-    assert (found.added is not None) == ("missing, nullable" in what)
+    assert found.safe == ("missing, nullable" in what or "says nullable" in what)
+    assert found.by_api == (found.safe and ("." in found.column or "says nullable" in what))
 
 
 @pytest.mark.bigquery
@@ -160,6 +176,21 @@ class TestAgainstTheServer:
         [sent] = [r for r in proxy.requests if touches("PATCH", "tables/daily_ml_matrix")(r)]
         assert column(sent.body, "regime.k_vol")["type"] == "FLOAT64"
         assert proxy.statements() == []
+
+    def test_what_may_be_null_now_is_relaxed_by_one_request(self, proxied: BigQueryWarehouse, proxy: Proxy) -> None:
+        def older(table: dict[str, Any]) -> None:
+            for name in ("predicted_return", *QUANTILE_COLUMNS):
+                column(table, name)["mode"] = "REQUIRED"
+            without(table, "confidence")
+
+        self.recreate(proxied, FORECASTS, older)
+        proxy.requests.clear()
+        proxied.ensure()
+        [sent] = [r for r in proxy.requests if touches("PATCH", "tables/zl_forecasts")(r)]
+        assert {column(sent.body, name)["mode"] for name in ("predicted_return", *QUANTILE_COLUMNS)} == {"NULLABLE"}
+        assert column(sent.body, "current_price")["mode"] == "REQUIRED"
+        assert proxy.statements() == [differences_of_missing(FORECASTS, "confidence")]
+        assert [r.method for r in proxy.requests if touches("DELETE", "tables/zl_forecasts")(r)] == []
 
     def test_any_other_difference_refuses_and_changes_nothing(self, proxied: BigQueryWarehouse, proxy: Proxy) -> None:
         def change(table: dict[str, Any]) -> None:

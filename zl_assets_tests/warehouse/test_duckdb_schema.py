@@ -6,6 +6,7 @@ import duckdb
 import polars as pl
 import pytest
 
+from zl_assets.core.evaluation.metrics import QUANTILE_COLUMNS
 from zl_assets.errors import TableDiffers
 from zl_assets.warehouse.contracts import contract
 from zl_assets.warehouse.duckdb_engine import DuckDBWarehouse
@@ -13,6 +14,8 @@ from zl_assets_tests.stores import empty_warehouse
 from zl_assets_tests.warehouse.rows import calendar, rows_of
 
 MATRIX, CALENDAR = "features.daily_ml_matrix", "training.regime_calendar"
+FORECASTS = "predictions.zl_forecasts"
+FIGURES = ("predicted_return", "predicted_price", *QUANTILE_COLUMNS)
 
 
 @pytest.fixture
@@ -50,6 +53,31 @@ def test_a_column_of_another_release_stays_as_it_is(store: DuckDBWarehouse) -> N
     store.ensure()
     store.merge(CALENDAR, calendar({0: 1}))
     assert store.read(f"SELECT older, weight_v0 FROM {CALENDAR}").rows() == [(None, 1)]
+
+
+def test_a_column_that_may_be_null_now_is_relaxed_and_rows_stay(store: DuckDBWarehouse) -> None:
+    store.merge(FORECASTS, sound := rows_of(FORECASTS, 3).with_columns(pl.col(FIGURES).fill_null(1.5)))
+    change(store, *(f"ALTER TABLE {FORECASTS} ALTER COLUMN {c} SET NOT NULL" for c in FIGURES))
+    refused = sound.with_columns(pl.lit(None, pl.Float64).alias(c) for c in FIGURES)
+    with pytest.raises(duckdb.ConstraintException, match="NOT NULL"):
+        store.merge(FORECASTS, refused)
+    store.ensure()
+    assert store.read(f"SELECT * FROM {FORECASTS} ORDER BY as_of_date").equals(sound)
+    assert store.merge(FORECASTS, refused).updated == 3
+    with duckdb.connect(str(store.path)) as connection, pytest.raises(duckdb.ConstraintException):
+        connection.execute(f"UPDATE {FORECASTS} SET current_price = NULL")
+
+
+def test_what_is_relaxed_and_refused_at_once_is_refused_first(store: DuckDBWarehouse) -> None:
+    change(
+        store,
+        f"ALTER TABLE {CALENDAR} ALTER COLUMN weight_v0 SET NOT NULL",
+        f"ALTER TABLE {CALENDAR} ALTER COLUMN weight TYPE DOUBLE",
+    )
+    with pytest.raises(TableDiffers, match="weight is FLOAT64"):
+        store.ensure()
+    with pytest.raises(duckdb.ConstraintException, match="weight_v0"):
+        change(store, f"INSERT INTO {CALENDAR} VALUES ('2020-01-01', 'r', 1, 'v', NULL, now())")
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,22 @@ def _row(
     }
 
 
+def demoted(stored: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Stored champions that a new judgement of the same sessions does not speak of, as rows that are champions no more.
+
+    Their models were trained on other rows, or are not trained any longer, so that nobody compares them now.
+
+    Args:
+        stored: rows of EVALUATION_SCHEMA.
+        rows: of one judgement, at least one.
+    """
+    about = ("as_of_date", "surface", "horizon", "fold_scheme")
+    same = stored.filter("is_champion").join(rows.select(about).unique(), on=about, how="semi")
+    left = same.join(rows, on=[*about, "model"], how="anti")
+    told = left.with_columns(is_champion=pl.lit(value=False), created_at=rows["created_at"][0])
+    return told.select(pl.col(name).cast(dtype) for name, dtype in EVALUATION_SCHEMA.items())
+
+
 def leaderboard_markdown(rows: pl.DataFrame) -> str:
     """Rows of EVALUATION_SCHEMA as a table for people, in their order."""
     head = "| model | CRPS / no-change | p | MAE / no-change | hit rate | 80 % | 90 % |\n|---|---|---|---|---|---|---|"

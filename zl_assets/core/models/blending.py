@@ -96,7 +96,8 @@ def train_ensemble(found: Members, frame: pl.DataFrame, horizon: Horizon) -> Tra
 def state_probabilities(frame: pl.DataFrame, horizon: Horizon) -> pl.DataFrame:
     """Probability of each market state at the target date of every out-of-fold and later session.
 
-    A fold's classifier has learnt from what was known at the fold's first session; that of later sessions, from all.
+    A fold's classifier has learnt from what was known at the fold's first session; sessions after the last fold are
+    told by the last one's.
 
     Returns:
         session_number and a column per state of STATES; before enough is known to tell, all are alike.

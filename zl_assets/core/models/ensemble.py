@@ -175,7 +175,10 @@ class Ensemble:
             held = json.loads(path.read_text(encoding="utf-8"))
             loaded = cls(held["members"], held["states"], held["horizon_sessions"])
             weights = tuple(tuple(float(w) for w in row) for row in held["weights"])
-            loaded._blend = Blend(loaded.members, loaded.states, weights, held["windows"])
+            fits = [len(row) == len(loaded.members) and abs(sum(row) - 1) < 1e-6 for row in weights]
+            if len(fits) != len(loaded.states) or not all(fits):
+                raise ValueError("its weights do not fit its members")
+            loaded._blend = Blend(loaded.members, loaded.states, weights, float(held["windows"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"the model cannot be read: {error}", where=str(path), action="train this horizon again"
