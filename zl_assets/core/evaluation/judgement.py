@@ -100,14 +100,20 @@ def judge(raw: Mapping[str, pl.DataFrame], calibrated: Mapping[str, pl.DataFrame
         InputError: no-change is missing, or models were not judged on the same rows.
     """
     if NO_CHANGE not in raw or raw.keys() != calibrated.keys():
-        raise InputError("no model can be judged without no-change", where=f"horizon {horizon.code}, {', '.join(raw)}")
+        raise InputError(
+            "models are judged beside no-change, before and after calibration",
+            where=f"horizon {horizon.code}: {', '.join(raw)}; calibrated {', '.join(calibrated)}",
+            action="train no_change on the same rows",
+        )
+    # Scoring first: it refuses forecasts of other rows than no-change's.
+    scores = {m: score(rows, horizon.sessions, benchmark=calibrated[NO_CHANGE]) for m, rows in calibrated.items()}
     losses = {name: _losses(rows) for name, rows in calibrated.items()}
     tests = {m: compare_losses(losses[m] - losses[NO_CHANGE], horizon.sessions) for m in losses if m != NO_CHANGE}
     adjusted = holm({m: t and _strict_p(t, losses[m] - losses[NO_CHANGE], horizon) for m, t in tests.items()})
     standings = [
         Standing(
             model=name,
-            scores=score(calibrated[name], horizon.sessions, benchmark=calibrated[NO_CHANGE]),
+            scores=scores[name],
             raw=score(raw[name], horizon.sessions, benchmark=raw[NO_CHANGE]),
             against_no_change=tests.get(name),
             p_value=adjusted.get(name),

@@ -5,7 +5,6 @@ All three carry the same interval, which is as wide as the market is volatile.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import ClassVar, Self
@@ -15,7 +14,7 @@ import polars as pl
 
 from zl_assets.core.models.base import CONTRIBUTION_SCHEMA, Floats, floats, not_fitted, require_columns, require_rows
 from zl_assets.core.models.interval import StudentInterval
-from zl_assets.errors import InputError
+from zl_assets.core.models.parameters import read_parameters, unreadable, write_parameters
 
 PARAMETERS_FILE = "parameters.json"
 _COLUMNS = ("data_date", "ewma_volatility")
@@ -27,6 +26,8 @@ class Benchmark:
     name: ClassVar[str]
     columns_used: ClassVar[tuple[str, ...]] = _COLUMNS
     lookback: ClassVar[int] = 0
+    levels: ClassVar[int] = 1
+    """How many numbers the point forecast is made of."""
 
     def __init__(self) -> None:
         self._interval: StudentInterval | None = None
@@ -54,24 +55,23 @@ class Benchmark:
         """Write parameters.json; see `Forecaster`."""
         if self._interval is None:
             raise not_fitted(self.name)
-        held = {"model": self.name, "interval": asdict(self._interval), "level": self._level.tolist()}
-        (directory / PARAMETERS_FILE).write_text(json.dumps(held, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        held = {"interval": asdict(self._interval), "level": self._level.tolist()}
+        write_parameters(directory / PARAMETERS_FILE, self.name, held)
 
     @classmethod
     def load(cls, directory: Path) -> Self:
         """Read parameters.json; see `Forecaster`."""
         path = directory / PARAMETERS_FILE
+        held = read_parameters(path, cls.name)
         loaded = cls()
         try:
-            held = json.loads(path.read_text(encoding="utf-8"))
-            if held["model"] != cls.name:
-                raise ValueError(f"it is of {held['model']}")
-            loaded._interval = StudentInterval(**held["interval"])
+            scale, degrees = (float(held["interval"][name]) for name in ("scale", "degrees"))
             loaded._level = np.array(held["level"], dtype=np.float64)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"the model cannot be read: {error}", where=str(path), action="train this horizon again"
-            ) from error
+            if loaded._level.shape != (cls.levels,) or not np.isfinite([scale, degrees, *loaded._level]).all():
+                raise ValueError(f"it needs {cls.levels} levels and an interval, all finite")
+        except (ValueError, KeyError, TypeError) as error:
+            raise unreadable(path, error) from error
+        loaded._interval = StudentInterval(scale, degrees)
         return loaded
 
     def explain(self, frame: pl.DataFrame) -> pl.DataFrame:  # noqa: ARG002
@@ -107,11 +107,12 @@ class SeasonalNaive(Benchmark):
     """The price does what it did on average from the same week of past years on; from a week never seen, it stays."""
 
     name = "seasonal_naive"
+    levels = 54
 
     def _learn(self, frame: pl.DataFrame, target: Floats) -> Floats:
         week = _week(frame)
-        count = np.bincount(week, minlength=54)
-        return np.bincount(week, weights=target, minlength=54) / np.maximum(count, 1)
+        count = np.bincount(week, minlength=self.levels)
+        return np.bincount(week, weights=target, minlength=self.levels) / np.maximum(count, 1)
 
     def _point(self, frame: pl.DataFrame) -> Floats:
         return self._level[_week(frame)]

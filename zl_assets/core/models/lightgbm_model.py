@@ -1,8 +1,4 @@
-"""Gradient-boosted trees behind the Forecaster protocol, and the training run of one horizon.
-
-Belongs here: fitting, judging and versioning LightGBM. Where the result is stored is the business of
-`zl_assets.artifacts`.
-"""
+"""LightGBM's trees of the mean return, and how LightGBM's trees of any kind are grown and read."""
 
 from __future__ import annotations
 
@@ -13,11 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import polars as pl
 
-from zl_assets.core.models.base import (
-    STATIONARY_FEATURES,
-    Floats,
-    not_fitted,
-)
+from zl_assets.core.models.base import STATIONARY_FEATURES, Floats, not_fitted
 from zl_assets.core.models.trees import PointTrees, Sample, TreeConfig, damaged
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from zl_assets.core.evaluation.family_gate import QUICK, Evidence, GateConfig, g
 from zl_assets.core.evaluation.splits import plan_walk_forward
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.core.models.base import STATIONARY_FEATURES, labelled_rows
-from zl_assets.core.models.lightgbm_model import LightGBMForecaster, TrainingConfig, for_horizon
+from zl_assets.core.models.lightgbm_model import LightGBMForecaster
+from zl_assets.core.models.trees import TreeConfig
 from zl_assets.errors import ConfigurationError, InputError, NotEnoughHistory
 from zl_assets.sources.simulated import World
 from zl_assets_tests.core.models.training_frames import random_walk, training_frame
@@ -43,7 +44,7 @@ def by_hand(rows: pl.DataFrame, columns: tuple[str, ...]) -> np.ndarray:
     for fold in plan_walk_forward(numbers, 5).split(numbers):
         train, test = rows[fold.train], rows[fold.test]
         assert train["session_number"].max() + 5 <= test["session_number"].min()
-        model = LightGBMForecaster(for_horizon(TrainingConfig(), WEEK).model, columns)
+        model = LightGBMForecaster(TreeConfig(), columns, horizon_sessions=5)
         model.fit(train, train["target"].to_numpy(), train["sample_weight"].cast(pl.Float64).to_numpy())
         losses.append(np.abs(model.predict(test) - test["target"].to_numpy()))
     return np.concatenate(losses)
@@ -107,7 +108,7 @@ class TestFigures:
         assert found.folds == 3
         losses = by_hand(labelled_rows(frame()), (*BASE, "rsi_14"))[-found.n_rows :]
         assert found.loss_with == pytest.approx(losses.mean(), rel=1e-12)
-        assert QUICK.training == GateConfig().training
+        assert (QUICK.trees, QUICK.walk) == (GateConfig().trees, GateConfig().walk)
 
     def test_the_level_spends_the_rate_over_all_comparisons(self) -> None:
         levels = [e.level for e in gate(frame(), WEEK, FAMILIES, BASE, seed=1, config=FAST)]
