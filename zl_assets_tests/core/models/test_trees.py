@@ -17,7 +17,7 @@ from zl_assets.core.evaluation.metrics import QUANTILE_LEVELS
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.core.models.base import STATIONARY_FEATURES, Forecaster, labelled_rows
 from zl_assets.core.models.interval import StudentInterval
-from zl_assets.core.models.lightgbm_model import LightGBMForecaster, TrainingConfig, for_horizon
+from zl_assets.core.models.lightgbm_model import LightGBMForecaster
 from zl_assets.core.models.lightgbm_quantile import LightGBMQuantileForecaster
 from zl_assets.core.models.trees import PointTrees, QuantileTrees, TreeConfig, rows_needed, weighted_quantiles
 from zl_assets.core.models.xgboost_model import XGBoostForecaster, XGBoostQuantileForecaster
@@ -187,7 +187,7 @@ class TestPointTrees:
         forecaster = fitted(model)
         assert isinstance(forecaster, PointTrees)
         volatility = learnt["ewma_volatility"].to_numpy()
-        interval = StudentInterval.fit(learnt["target"].to_numpy() - forecaster.predict(learnt), volatility)
+        interval = StudentInterval.fit(learnt["target"].to_numpy(), forecaster.predict(learnt), volatility)
         by_hand = interval.quantiles(forecaster.predict(learnt), volatility)
         assert np.array_equal(forecaster.predict_quantiles(learnt), by_hand)
 
@@ -197,8 +197,8 @@ class TestPointTrees:
         blind = _fit(model, learnt.with_columns(ewma_volatility=pl.when(known).then("ewma_volatility")))
         assert isinstance(blind, PointTrees)
         seeing = learnt.filter(known)
-        errors = seeing["target"].to_numpy() - blind.predict(seeing)
-        assert blind.interval == StudentInterval.fit(errors, seeing["ewma_volatility"].to_numpy())
+        actual, volatility = seeing["target"].to_numpy(), seeing["ewma_volatility"].to_numpy()
+        assert blind.interval == StudentInterval.fit(actual, blind.predict(seeing), volatility)
         assert blind.predict(learnt).tobytes() == _fit(model, learnt).predict(learnt).tobytes()  # type: ignore[union-attr]
 
     def test_the_drift_of_the_training_rows_is_not_carried_forward(
@@ -355,9 +355,11 @@ def test_the_directory_of_another_model_is_refused(
         other.load(tmp_path)
 
 
-def test_the_parameters_of_a_horizon_are_those_of_the_training_run() -> None:
+def test_the_parameters_of_a_horizon_count_label_windows() -> None:
     for horizon in HORIZONS.values():
-        assert TreeConfig().for_horizon(horizon.sessions) == for_horizon(TrainingConfig(), horizon).model
+        scaled = TreeConfig(min_rows_in_leaf=100, lambda_l2=10.0).for_horizon(horizon.sessions)
+        assert scaled.lambda_l2 == 10 * horizon.sessions
+        assert scaled.min_rows_in_leaf == max(100, 2 * horizon.sessions)
     assert TreeConfig().for_horizon(1) == TreeConfig()
 
 
