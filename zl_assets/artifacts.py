@@ -47,6 +47,8 @@ ARTIFACT_FILES: tuple[str, ...] = (
     "oof.parquet",
     "predictions.parquet",
 )
+ROLLING_FILE = "oof_rolling.parquet"
+"""Beside ARTIFACT_FILES where a model was judged on rolling folds, too."""
 LATEST_FILE = "latest.txt"
 FORECASTS = "forecasts"
 """Directory of the forecasts of a horizon and surface, beside the families of models."""
@@ -113,6 +115,7 @@ class Artifact:
         metrics: contents of metrics.json.
         training_config: contents of training_config.json.
         oof: out-of-fold rows, see `TrainedModel.oof`.
+        oof_rolling: the same of the rolling folds; None where they were not asked for.
         folds: one row a fold, see `TrainedModel.folds`.
         newest: the newest forecast, see `TrainedModel.newest`.
     """
@@ -129,6 +132,7 @@ class Artifact:
     metrics: dict[str, Any]
     training_config: dict[str, Any]
     oof: pl.DataFrame
+    oof_rolling: pl.DataFrame | None
     folds: pl.DataFrame
     newest: pl.DataFrame
 
@@ -233,6 +237,7 @@ def read_artifact(path: Path) -> Artifact:
             metrics=metrics,
             training_config=config,
             oof=pl.read_parquet(directory / "oof.parquet"),
+            oof_rolling=pl.read_parquet(rolling) if (rolling := directory / ROLLING_FILE).is_file() else None,
             folds=_fold_table(metrics["folds"]),
             newest=pl.read_parquet(directory / "predictions.parquet"),
         )
@@ -313,6 +318,8 @@ def _write_files(directory: Path, trained: TrainedModel, *, run_id: str, simulat
     about = {"simulated": simulated, "model_version": trained.model_version, "model_files": model_files}
     _write_file(directory / "training_config.json", _json({**about, **trained.training_config}))
     _write_file(directory / "oof.parquet", _parquet(trained.oof))
+    if trained.oof_rolling is not None:
+        _write_file(directory / ROLLING_FILE, _parquet(trained.oof_rolling))
     _write_file(directory / "predictions.parquet", _parquet(trained.newest))
     _sync(directory)
 

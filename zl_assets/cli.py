@@ -95,6 +95,7 @@ def run(
     models: Annotated[
         str | None, typer.Option(help="standard, all, or names with commas between.", metavar="NAMES")
     ] = None,
+    rolling: Annotated[bool, typer.Option("--rolling", help="Judge models on folds of a rolling window, too.")] = False,
     warehouse: WarehouseOption = None,
     accept_corrections: Annotated[
         bool, typer.Option("--accept-corrections", help="Let delivered bars replace stored ones that say otherwise.")
@@ -108,7 +109,14 @@ def run(
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     corrections = accept_corrections or None
-    settings = _settings(home=home, data=data, warehouse=warehouse, accept_corrections=corrections, models=models)
+    settings = _settings(
+        home=home,
+        data=data,
+        warehouse=warehouse,
+        accept_corrections=corrections,
+        models=models,
+        rolling=rolling or None,
+    )
     codes = [h for h in HORIZONS if not horizon or h in horizon]
     with progress() as report:
         outcome = run_graph(settings, codes, report, full_surface=surface == "full")

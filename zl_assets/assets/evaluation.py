@@ -1,12 +1,13 @@
 """How every model of a horizon did out of fold, beside no-change and the others, on the same rows."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from zl_assets.assets.common import WAREHOUSE_POOL, merged, node, picture, utc_now
 from zl_assets.core.horizons import HORIZONS
-from zl_assets.core.models.shelf import SHELF
+from zl_assets.core.models.shelf import NO_CHANGE, SHELF
 from zl_assets.settings import Settings
 from zl_assets.warehouse.base import Warehouse
 
@@ -25,6 +26,16 @@ def model_forecasts(shelf: "Mapping[str, Artifact]") -> "list[ModelForecast]":
     from zl_assets.core.forecasts import ModelForecast
 
     return [ModelForecast(name, a.version, a.run_id, a.oof, a.newest, a.drivers) for name, a in shelf.items()]
+
+
+def rolling_forecasts(shelf: "Mapping[str, Artifact]") -> "list[ModelForecast]":
+    """What the stored models said on rolling folds; empty where no-change was not judged on them."""
+    found = [
+        replace(told, oof=shelf[told.model].oof_rolling)
+        for told in model_forecasts(shelf)
+        if shelf[told.model].oof_rolling is not None
+    ]
+    return found if NO_CHANGE in {told.model for told in found} else []
 
 
 def provenance(artifact: "Artifact") -> "Provenance":
@@ -61,12 +72,17 @@ def model_evaluation(
     judgement, calibrated = judged(model_forecasts(shelf), horizon)
     newest = next(iter(shelf.values()))
     simulated = newest.simulated
-    rows = evaluation_rows(
-        judgement,
-        {name: rows.head(-1) for name, rows in calibrated.items()},
-        {name: provenance(artifact) for name, artifact in shelf.items()},
-        EvaluationContext(newest.oof["data_date"][-1], is_simulated=simulated, created_at=utc_now()),
-    )
+    origin = {name: provenance(artifact) for name, artifact in shelf.items()}
+    context_of = EvaluationContext(newest.oof["data_date"][-1], is_simulated=simulated, created_at=utc_now())
+    rows = evaluation_rows(judgement, {n: r.head(-1) for n, r in calibrated.items()}, origin, context_of)
+    rolling = rolling_forecasts(shelf)
+    if rolling:
+        other, told = judged(rolling, horizon)
+        in_window = evaluation_rows(
+            other, {n: r.head(-1) for n, r in told.items()}, origin, replace(context_of, fold_scheme="rolling")
+        )
+        # What is published rests on the expanding folds.
+        rows = pl.concat([rows, in_window.with_columns(is_champion=pl.lit(value=False))])
     stored = warehouse.read(f"SELECT * FROM {EVALUATION} WHERE horizon = @horizon", {"horizon": horizon.code})
     result = warehouse.merge(EVALUATION, pl.concat([rows, demoted(stored, rows)]))
     return dg.MaterializeResult(
@@ -75,7 +91,7 @@ def model_evaluation(
             "simulated": simulated,
             "published": judgement.champion,
             "why": judgement.reason,
-            "leaderboard": dg.MetadataValue.md(leaderboard_markdown(rows)),
+            "leaderboard": dg.MetadataValue.md(leaderboard_markdown(rows.filter(pl.col("fold_scheme") == "expanding"))),
             "reliability": picture(figures.reliability_figure(calibrated, horizon.code, simulated=simulated)),
             "crps_over_time": picture(figures.crps_figure(calibrated, horizon.code, simulated=simulated)),
         }

@@ -88,7 +88,7 @@ def model_evaluation_checks(context: dg.AssetCheckExecutionContext, warehouse: d
     """Check the newest comparison of the partition's horizon."""
     newest = f"(SELECT MAX(as_of_date) FROM {EVALUATION} WHERE horizon = @horizon)"
     rows = warehouse.read(
-        f"SELECT * FROM {EVALUATION} WHERE horizon = @horizon AND as_of_date = {newest}",
+        f"SELECT * FROM {EVALUATION} WHERE horizon = @horizon AND fold_scheme = 'expanding' AND as_of_date = {newest}",
         {"horizon": context.partition_key},
     )
     yield from evaluated(EVALUATION, CHECKS, rows)
