@@ -13,7 +13,7 @@ from scipy import stats
 from zl_assets.core.evaluation.judgement import SIGNIFICANCE, Judgement, judge
 from zl_assets.core.evaluation.metrics import QUANTILE_COLUMNS, QUANTILE_LEVELS
 from zl_assets.core.evaluation.scores import crps, score
-from zl_assets.core.evaluation.significance import compare_losses, standard_error
+from zl_assets.core.evaluation.significance import compare_losses, fixed_smoothing, standard_error
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.errors import InputError
 
@@ -138,8 +138,20 @@ class TestChampion:
 
 class TestManyModels:
     def test_p_values_are_adjusted_by_holm(self) -> None:
-        found = judged(world({"drift": 0.0, "theta": 0.15, "ets": 0.1, "lightgbm": 0.3}, seed=4))
-        alone = {s.model: s.against_no_change.p_one_sided for s in found.standings if s.against_no_change}
+        forecasts = world({"drift": 0.0, "theta": 0.15, "ets": 0.1, "lightgbm": 0.3}, seed=4)
+        found = judged(forecasts)
+        losses = {
+            m: crps(rows["actual_return"].to_numpy(), rows.select(QUANTILE_COLUMNS).to_numpy())
+            for m, rows in forecasts.items()
+        }
+        alone = {
+            s.model: max(
+                s.against_no_change.p_one_sided,
+                fixed_smoothing(losses[s.model] - losses["no_change"], WEEK.sessions).p_one_sided,
+            )
+            for s in found.standings
+            if s.against_no_change
+        }
         ascending = sorted(alone, key=lambda m: alone[m])
         largest = 0.0
         for rank, model in enumerate(ascending):

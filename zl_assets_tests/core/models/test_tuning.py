@@ -5,11 +5,9 @@ import numpy as np
 import optuna
 import polars as pl
 import pytest
-import scoringrules
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zl_assets.core.evaluation.metrics import QUANTILE_LEVELS
 from zl_assets.core.models import tuning
 from zl_assets.core.models.base import CONTRIBUTION_SCHEMA, Floats, labelled_rows
 from zl_assets.core.models.lightgbm_model import LightGBMForecaster
@@ -171,15 +169,3 @@ def test_the_inner_split_is_purged_by_sessions(steps: list[int], horizon: int) -
     if tail.size:
         first = sessions[tail[0]]
         assert learn.tolist() == [i for i, s in enumerate(sessions) if s + horizon <= first]
-
-
-def test_the_loss_is_the_crps_of_its_levels() -> None:
-    rng = np.random.default_rng(0)
-    actual, quantiles = rng.normal(size=50), rng.normal(size=(50, 7))
-    widths = (0.075, 0.10, 0.20, 0.25, 0.20, 0.10, 0.075)
-    ordered = np.sort(quantiles, axis=1)
-    by_hand = sum(
-        2 * width * scoringrules.quantile_score(actual, ordered[:, k], level)
-        for k, (level, width) in enumerate(zip(QUANTILE_LEVELS, widths, strict=True))
-    )
-    assert np.allclose(tuning._crps(actual, quantiles), by_hand)
