@@ -101,13 +101,15 @@ def judge(raw: Mapping[str, pl.DataFrame], calibrated: Mapping[str, pl.DataFrame
     """
     if NO_CHANGE not in raw or raw.keys() != calibrated.keys():
         raise InputError("no model can be judged without no-change", where=f"horizon {horizon.code}, {', '.join(raw)}")
+    # The scores come first: they refuse models that were not judged on the same rows.
+    scores = {n: score(rows, horizon.sessions, benchmark=calibrated[NO_CHANGE]) for n, rows in calibrated.items()}
     losses = {name: _losses(rows) for name, rows in calibrated.items()}
     tests = {m: compare_losses(losses[m] - losses[NO_CHANGE], horizon.sessions) for m in losses if m != NO_CHANGE}
     adjusted = holm({m: t.p_one_sided for m, t in tests.items() if t is not None})
     standings = [
         Standing(
             model=name,
-            scores=score(calibrated[name], horizon.sessions, benchmark=calibrated[NO_CHANGE]),
+            scores=scores[name],
             raw=score(raw[name], horizon.sessions, benchmark=raw[NO_CHANGE]),
             against_no_change=tests.get(name),
             p_value=adjusted.get(name),
