@@ -310,6 +310,4 @@ def test_models_of_other_rows_are_refused() -> None:
 
 def test_a_moment_without_a_time_zone_is_refused() -> None:
     with pytest.raises(InputError, match="no time zone"):
-        ForecastContext(
-            HORIZONS["1w"], date(2025, 9, 8), is_simulated=False, created_at=CREATED.replace(tzinfo=None)
-        )
+        ForecastContext(HORIZONS["1w"], date(2025, 9, 8), is_simulated=False, created_at=CREATED.replace(tzinfo=None))

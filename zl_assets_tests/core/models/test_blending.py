@@ -25,7 +25,9 @@ def members_of(frame: pl.DataFrame) -> Members:
     """A member that is nearly right, one that is far off, and a yardstick, on the folds of the frame."""
     rows = labelled_rows(frame)
     folds = plan(rows, H, TrainingConfig()).split(rows["session_number"].to_numpy())
-    oof = pl.concat([rows[f.test].with_columns(fold=pl.lit(f.number)) for f in folds]).rename({"target": "actual_return"})
+    oof = pl.concat([rows[f.test].with_columns(fold=pl.lit(f.number)) for f in folds]).rename(
+        {"target": "actual_return"}
+    )
     newest = frame.tail(1).with_columns(fold=pl.lit(None, pl.Int64)).rename({"target": "actual_return"})
     actual = oof["actual_return"].to_numpy()
     off = {"no_change": 0.01, "lightgbm": -0.08, "drift": 0.0}

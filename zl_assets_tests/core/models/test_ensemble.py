@@ -139,9 +139,7 @@ def test_a_quantile_is_the_weighted_mean_of_the_members(model: Ensemble, rows: p
     assert got.shape == (rows.height, len(QUANTILE_LEVELS))
     row = rows.row(7, named=True)
     chances = [row[state_column(s)] for s in STATES]
-    weights = [
-        sum(c * w for c, w in zip(chances, of, strict=True)) for of in zip(*model.blend.weights, strict=True)
-    ]
+    weights = [sum(c * w for c, w in zip(chances, of, strict=True)) for of in zip(*model.blend.weights, strict=True)]
     for level, name in enumerate(("q05", "q10", "q25", "q50", "q75", "q90", "q95")):
         mean = sum(w * row[f"{m}.{name}"] for w, m in zip(weights, model.members, strict=True))
         assert got[7, level] == pytest.approx(mean, abs=1e-15)
