@@ -8,12 +8,26 @@ import polars as pl
 import pytest
 import vl_convert
 
-from zl_assets.core.figures import importance_figure, out_of_fold_figure, price_figure, titled
+from zl_assets.core.evaluation.metrics import QUANTILE_COLUMNS, QUANTILE_LEVELS
+from zl_assets.core.evaluation.scores import crps
+from zl_assets.core.figures import (
+    crps_figure,
+    fan_figure,
+    importance_figure,
+    out_of_fold_figure,
+    price_figure,
+    reliability_figure,
+    titled,
+)
+from zl_assets_tests.core.models.made_forecasts import WEEK, forecast, market
 
 PNG = b"\x89PNG\r\n\x1a\n"
 DAYS = [date(2019, 12, 2) + timedelta(days=n) for n in range(60)]
 OOF = pl.DataFrame({"data_date": DAYS, "actual_return": [0.01] * 60, "predicted_return": [0.0] * 60})
 IMPORTANCE = pl.DataFrame({"feature": ["rsi_14", "return_1d"], "gain_share": [0.7, 0.3]})
+MARKET = market(300)
+"""Its last week has no outcome yet."""
+MADE = {"no_change": forecast(MARKET), "lightgbm": forecast(MARKET, 0.02, 0.05)}
 
 
 def sessions(source: str) -> pl.DataFrame:
@@ -47,9 +61,12 @@ def test_a_simulated_market_is_named_in_every_title(drawn: list[dict[str, Any]])
         price_figure(sessions("simulated")),
         out_of_fold_figure(OOF, "1w", simulated=True),
         importance_figure(IMPORTANCE, "1w", simulated=True),
+        fan_figure(MADE["no_change"], "no_change, 1w", simulated=True),
+        reliability_figure(MADE, "1w", simulated=True),
+        crps_figure(MADE, "1w", simulated=True),
     ]
     assert all(f.startswith(PNG) for f in figures)
-    assert len(drawn) == 3
+    assert len(drawn) == len(figures) == 6
     assert all(spec["title"].startswith("SIMULATED market, not real prices: ") for spec in drawn)
 
 
@@ -73,3 +90,36 @@ def test_more_rows_than_a_web_page_may_hold_are_drawn() -> None:
     days = [date(1995, 1, 2) + timedelta(days=n) for n in range(6000)]
     long = pl.DataFrame({"data_date": days, "actual_return": [0.0] * 6000, "predicted_return": [0.0] * 6000})
     assert out_of_fold_figure(long, "1w", simulated=False).startswith(PNG)
+
+
+def test_the_fan_shows_every_fifth_forecast_the_one_without_outcome_too(drawn: list[dict[str, Any]]) -> None:
+    fan_figure(MADE["lightgbm"].tail(6), "lightgbm, 1w", simulated=False)
+    [rows] = drawn[0]["datasets"].values()
+    assert [row["data_date"][:10] for row in rows] == [str(day) for day in MARKET["data_date"][[-6, -1]]]
+    assert rows[0]["q50"] == rows[1]["q50"] == 0.02
+    assert rows[1]["actual_return"] is None
+    assert drawn[0]["title"] == "lightgbm, 1w: out-of-fold forecasts and what came"
+
+
+def test_reliability_is_the_share_of_known_outcomes_at_or_below(drawn: list[dict[str, Any]]) -> None:
+    reliability_figure(MADE, "1w", simulated=False)
+    shown = next(rows for rows in drawn[0]["datasets"].values() if "model" in rows[0])
+    assert len(shown) == 2 * len(QUANTILE_LEVELS)
+    known = MADE["lightgbm"].head(-WEEK)
+    for quantile, level in zip(QUANTILE_COLUMNS, QUANTILE_LEVELS, strict=True):
+        [share] = [r["share"] for r in shown if r["model"] == "lightgbm" and r["level"] == level]
+        below = [a <= q for a, q in known.select("actual_return", quantile).iter_rows()]
+        assert share == pytest.approx(sum(below) / len(below))
+
+
+def test_crps_is_that_of_a_quarter_over_no_changes(drawn: list[dict[str, Any]]) -> None:
+    crps_figure(MADE, "1w", simulated=False)
+    [shown] = drawn[0]["datasets"].values()
+    assert {r["ratio"] for r in shown if r["model"] == "no_change"} == {1.0}
+    first = MARKET["data_date"].dt.year().eq(2018) & MARKET["data_date"].dt.quarter().eq(1)
+    losses = {
+        name: crps(rows.filter(first)["actual_return"].to_numpy(), rows.filter(first).select(QUANTILE_COLUMNS)).mean()
+        for name, rows in MADE.items()
+    }
+    [ratio] = [r["ratio"] for r in shown if r["model"] == "lightgbm" and r["quarter"].startswith("2018-01")]
+    assert ratio == pytest.approx(losses["lightgbm"] / losses["no_change"])

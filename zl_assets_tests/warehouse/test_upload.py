@@ -5,6 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from zl_assets.artifacts import write_forecasts
 from zl_assets.automation.upload import upload
 from zl_assets.errors import ContractBroken, InputError
 from zl_assets.warehouse.base import Warehouse
@@ -16,10 +17,8 @@ FORECASTS = "predictions.zl_forecasts"
 
 def stored_version(
     home: Path, version: str, *, horizon: str = "1w", model: str = "lightgbm", simulated: bool = False
-) -> None:
+) -> Path:
     """A forecast file as the model store writes it: the model's forecast, and no-change beside it."""
-    directory = home / "Models" / "local" / f"horizon_{horizon}" / "prod" / "trees" / model / version
-    directory.mkdir(parents=True)
     rows = rows_of(FORECASTS, 2).with_columns(
         as_of_date=pl.lit(rows_of(FORECASTS, 1)["as_of_date"].item()),
         horizon=pl.lit(horizon),
@@ -28,7 +27,7 @@ def stored_version(
         is_champion=pl.Series([False, True]),
         is_simulated=pl.lit(simulated),
     )
-    rows.write_parquet(directory / "predictions.parquet")
+    return write_forecasts(home, horizon, version, rows)
 
 
 def quiet(_: str) -> None:
@@ -38,7 +37,9 @@ def quiet(_: str) -> None:
 def test_each_forecast_is_stored_once_and_the_views_show_the_newest(warehouse: Warehouse, tmp_path: Path) -> None:
     stored_version(tmp_path, "aaa")
     stored_version(tmp_path, "aaa", horizon="1m")
-    stored_version(tmp_path, ".bbb.new-1")
+    # What a killed write left behind is no forecast.
+    left = stored_version(tmp_path, "bbb")
+    left.rename(left.with_name(f".{left.name}.new"))
     first = upload(tmp_path, warehouse, ["1w", "1m"], quiet)
     assert (first.files, first.forecasts, warehouse.row_count(FORECASTS)) == (2, 4, 4)
     assert upload(tmp_path, warehouse, ["1w", "1m"], quiet).forecasts == 0
@@ -72,6 +73,24 @@ def test_forecasts_of_the_two_worlds_are_not_mixed(warehouse: Warehouse, tmp_pat
     assert warehouse.row_count(FORECASTS) == 1
 
 
+def test_of_a_forecast_that_several_files_hold_the_newest_is_stored(warehouse: Warehouse, tmp_path: Path) -> None:
+    newer = pl.read_parquet(stored_version(tmp_path, "bbb")).with_columns(
+        pl.col("created_at").dt.offset_by("1d"), champion_reason=pl.lit("newer")
+    )
+    write_forecasts(tmp_path, "1w", "aaa", newer)
+    assert upload(tmp_path, warehouse, ["1w"], quiet).forecasts == 2
+    assert set(warehouse.read(f"SELECT champion_reason FROM {FORECASTS}")["champion_reason"]) == {"newer"}
+
+
+def test_a_refused_forecast_is_stored_without_figures(warehouse: Warehouse, tmp_path: Path) -> None:
+    path = stored_version(tmp_path, "aaa")
+    unknown = {name: pl.lit(None, pl.Float64) for name in ("predicted_price", "q05", "q50", "q95", "conviction")}
+    pl.read_parquet(path).with_columns(state=pl.lit("refused: old"), **unknown).write_parquet(path)
+    assert upload(tmp_path, warehouse, ["1w"], quiet).forecasts == 2
+    rows = warehouse.read("SELECT state, q50 FROM predictions.vw_zl_1w_latest").rows()
+    assert rows == [("refused: old", None)]
+
+
 def test_an_empty_model_store_says_what_fills_it(warehouse: Warehouse, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="zl run"):
         upload(tmp_path, warehouse, ["1w"], quiet)
@@ -79,8 +98,7 @@ def test_an_empty_model_store_says_what_fills_it(warehouse: Warehouse, tmp_path:
 
 def test_a_file_that_is_no_forecast_is_refused_whole(warehouse: Warehouse, tmp_path: Path) -> None:
     stored_version(tmp_path, "aaa")
-    stored_version(tmp_path, "bbb")
-    [path] = tmp_path.glob("Models/local/*/*/*/*/bbb/predictions.parquet")
+    path = stored_version(tmp_path, "bbb")
     pl.read_parquet(path).drop("q50").write_parquet(path)
     with pytest.raises(ContractBroken, match="q50"):
         upload(tmp_path, warehouse, ["1w"], quiet)

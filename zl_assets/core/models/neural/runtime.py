@@ -10,6 +10,7 @@ Belongs here: everything global about TensorFlow. Importing this module does not
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import resource
 import sys
@@ -53,6 +54,8 @@ def load_keras() -> Any:
             f"Keras runs on {keras.config.backend()}", where="KERAS_BACKEND", action="set KERAS_BACKEND to tensorflow"
         )
     tf.config.experimental.enable_op_determinism()
+    # A walk forward compiles a net for each length of its training rows, which TensorFlow takes for a mistake.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     return keras
 
 

@@ -1,0 +1,72 @@
+"""The comparison as an asset: one champion a horizon, whatever was compared before."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+import pytest
+
+from zl_assets.artifacts import ArtifactPlace, write_artifact
+from zl_assets.assets.evaluation import EVALUATION, model_evaluation
+from zl_assets.core.horizons import HORIZONS
+from zl_assets.core.models.shelf import models
+from zl_assets.core.models.training import train
+from zl_assets.settings import Settings
+from zl_assets.warehouse.duckdb_engine import DuckDBWarehouse
+from zl_assets_tests.core.models.training_frames import random_walk, training_frame
+from zl_assets_tests.stores import empty_warehouse
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A home whose model store holds two benchmarks."""
+    frame = training_frame(random_walk(600, 5), 5)
+    for name in ("no_change", "drift"):
+        spec = models()[name]
+        place = ArtifactPlace.of(spec, tmp_path, "1w")
+        write_artifact(place, train(spec, frame, HORIZONS["1w"]), run_id=f"run of {name}", simulated=True)
+    return Settings(home=tmp_path)
+
+
+@pytest.fixture
+def warehouse(settings: Settings) -> DuckDBWarehouse:
+    return empty_warehouse(settings.warehouse_file)
+
+
+def evaluate(warehouse: DuckDBWarehouse, settings: Settings) -> dict[str, Any]:
+    context = SimpleNamespace(partition_key="1w")
+    result = model_evaluation.op.compute_fn.decorated_fn(context, warehouse, settings)
+    return dict(result.metadata)
+
+
+def champions(warehouse: DuckDBWarehouse) -> list[tuple[str, str]]:
+    return warehouse.read(f"SELECT horizon, model FROM {EVALUATION} WHERE is_champion ORDER BY 1, 2").rows()
+
+
+def test_a_row_a_model_and_one_champion(warehouse: DuckDBWarehouse, settings: Settings) -> None:
+    told = evaluate(warehouse, settings)
+    rows = warehouse.read(f"SELECT * FROM {EVALUATION} ORDER BY model")
+    assert rows["model"].to_list() == ["drift", "no_change"]
+    assert rows["run_id"].to_list() == ["run of drift", "run of no_change"]
+    assert set(rows["is_simulated"]) == {True}
+    assert champions(warehouse) == [("1w", told["published"])] == [("1w", "no_change")]
+    assert told["why"].startswith("no skill found")
+    assert told["leaderboard"].value.count("\n") == 3
+    assert told["rows_inserted"] == 2
+
+
+def test_a_champion_trained_on_other_rows_is_demoted_in_the_same_merge(
+    warehouse: DuckDBWarehouse, settings: Settings
+) -> None:
+    evaluate(warehouse, settings)
+    rows = warehouse.read(f"SELECT * FROM {EVALUATION} WHERE is_champion")
+    stale = rows.with_columns(model=pl.lit("xgboost"), model_version=pl.lit("older"))
+    elsewhere = stale.with_columns(horizon=pl.lit("1m"))
+    earlier = stale.with_columns(as_of_date=pl.col("as_of_date").dt.offset_by("-1d"))
+    warehouse.merge(EVALUATION, pl.concat([stale, elsewhere, earlier]))
+    told = evaluate(warehouse, settings)
+    assert (told["rows_inserted"], told["rows_updated"], told["rows_unchanged"]) == (0, 1, 2)
+    # Of another horizon, of an earlier day, and the one of today.
+    assert champions(warehouse) == [("1m", "xgboost"), ("1w", "no_change"), ("1w", "xgboost")]
+    assert evaluate(warehouse, settings)["rows_unchanged"] == 2
