@@ -9,16 +9,18 @@ import subprocess
 import sys
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import polars as pl
 import pytest
 
 from zl_assets.core.horizons import HORIZONS
-from zl_assets_tests.command import command, environment, zl, zl_process
+from zl_assets_tests.command import assert_refused, command, environment, rows, zl, zl_process
 from zl_assets_tests.vendor_files import Row, write
 
 BARS = "market_data.databento_futures_ohlcv_1d"
+FORECASTS = "predictions.zl_forecasts"
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def simulated_copy(simulated_home: Path, tmp_path: Path) -> Path:
 def test_help_names_every_command_and_exits_0() -> None:
     ended = zl_process("--help")
     assert ended.code == 0
-    for name in ("run", "status", "query", "export", "simulate", "ui", "archive", "restore", "shims"):
+    for name in ("run", "leaderboard", "status", "query", "export", "simulate", "ui", "archive", "restore", "shims"):
         assert f"  {name} " in ended.out
 
 
@@ -68,6 +70,91 @@ def test_a_market_that_is_not_simulated_does_not_say_so(vendor_home: Path) -> No
     assert zl("status", "--home", vendor_home, "--json").json["simulated"] is False
 
 
+def test_run_trains_the_models_asked_for_beside_no_change(simulated_copy: Path, simulated_zl: Path) -> None:
+    arguments = ("--home", simulated_copy, "--data", simulated_zl, "--horizon", "1m")
+    ended = zl("run", *arguments, "--models", "drift, seasonal_naive")
+    assert ended.code == 0, ended.err
+    trained = [line.split()[0] for line in ended.err.splitlines() if line.startswith("  models/")]
+    assert sorted(trained) == [f"models/benchmarks/{name}" for name in ("drift", "no_change", "seasonal_naive")]
+
+    # LightGBM was trained on the same rows before, so it stays in the comparison.
+    [lightgbm, *_] = [m for m in leaderboard(simulated_copy, "1m") if m["model"] == "lightgbm"]
+    names = {m["model"] for m in leaderboard(simulated_copy, "1m")}
+    assert names == {"no_change", "drift", "seasonal_naive", "lightgbm"}
+    stored = rows(simulated_copy, f"SELECT model, model_version FROM {FORECASTS} WHERE horizon = '1m'")
+    assert {r["model"] for r in stored} == names
+    assert lightgbm["model_version"] in {r["model_version"] for r in stored}
+    assert {m["model"] for m in leaderboard(simulated_copy, "1w")} == {"no_change", "lightgbm"}
+
+
+@pytest.mark.parametrize("asked", ["lightgmb", "no_change,magic", "LIGHTGBM", ",", "standard,all"])
+def test_a_model_that_is_not_there_is_told_before_anything_is_made(tmp_path: Path, asked: str) -> None:
+    home = tmp_path / "home"
+    for ended in (zl("run", "--home", home, "--models", asked), zl("run", "--home", home, ZL_MODELS=asked)):
+        assert_refused(ended, "no such model", "--models, ZL_MODELS", "choose standard, all, or names among no_change")
+        assert ended.err.count("\n") == 1, ended.err
+    assert not home.exists()
+
+
+def test_old_data_are_refused_as_of_today_and_the_row_says_so(simulated_copy: Path, simulated_zl: Path) -> None:
+    arguments = ("run", "--home", simulated_copy, "--data", simulated_zl, "--horizon", "1w")
+    as_json = zl(*arguments, "--json", ZL_AS_OF="today")
+    assert as_json.code == 0, as_json.err
+    [published] = as_json.json["forecasts"]
+    assert "refused" in published["state"]
+    figures = ("predicted_price", "q05", "q95", "direction_probability", "conviction", "confidence", "regime")
+    assert {published[name] for name in figures} == {None}
+    assert published["current_price"] > 0
+    as_table = zl(*arguments, ZL_AS_OF="today")
+    assert published["state"] in as_table.out
+
+    assert zl(*arguments, "--json").json["forecasts"][0]["state"] == "ok"
+
+
+# leaderboard
+
+
+def leaderboard(home: Path, horizon: str = "all") -> list[dict[str, Any]]:
+    ended = zl("leaderboard", "--home", home, "--horizon", horizon, "--json")
+    assert (ended.code, ended.err) == (0, "")
+    return ended.json["models"]
+
+
+def test_leaderboard_as_json_has_every_model_of_every_horizon_the_best_first(simulated_home: Path) -> None:
+    ended = zl("leaderboard", "--home", simulated_home, "--json")
+    assert ended.json["simulated"] is True
+    found = ended.json["models"]
+    assert list(dict.fromkeys(m["horizon"] for m in found)) == list(HORIZONS)
+    for horizon in HORIZONS:
+        of_horizon = [m for m in found if m["horizon"] == horizon]
+        assert {m["model"] for m in of_horizon} == {"no_change", "lightgbm"}
+        assert [m["crps"] for m in of_horizon] == sorted(m["crps"] for m in of_horizon)
+        [champion] = [m["model"] for m in of_horizon if m["is_champion"]]
+        [published] = rows(simulated_home, f"SELECT model FROM predictions.vw_zl_{horizon}_latest")
+        assert champion == published["model"]
+        assert len({m["n_rows"] for m in of_horizon}) == 1
+        [no_change] = [m for m in of_horizon if m["model"] == "no_change"]
+        assert (no_change["crps_vs_no_change"], no_change["p_value"]) == (1.0, None)
+    assert leaderboard(simulated_home, "3m") == [m for m in found if m["horizon"] == "3m"]
+
+
+def test_leaderboard_as_tables_marks_what_is_published(simulated_home: Path) -> None:
+    ended = zl("leaderboard", "--home", simulated_home, "--horizon", "1w")
+    assert (ended.code, ended.err) == (0, "")
+    assert "SIMULATED market: 1w, out of fold (expanding)" in ended.out
+    assert "1m, out of fold" not in ended.out
+    body = [line.split("│")[1].strip() for line in ended.out.splitlines() if line.startswith("│")]
+    [champion] = [m["model"] for m in leaderboard(simulated_home, "1w") if m["is_champion"]]
+    assert sorted(body) == sorted({"no_change", "lightgbm"} - {champion} | {f"{champion} *"})
+
+
+def test_leaderboard_before_any_run(tmp_path: Path, vendor_home: Path) -> None:
+    assert_refused(zl("leaderboard", "--home", tmp_path / "new"), "there is no warehouse yet", "zl run")
+    assert not (tmp_path / "new").exists()
+    assert_refused(zl("leaderboard", "--home", vendor_home, "--horizon", "1m"), "no model was evaluated yet", "zl run")
+    assert "SIMULATED" not in zl("leaderboard", "--home", vendor_home, "--horizon", "1w").out
+
+
 # status
 
 
@@ -88,8 +175,8 @@ def test_status_as_json(simulated_home: Path) -> None:
     assert all(tables[f"predictions.vw_zl_{h}_latest"]["rows"] == 1 for h in HORIZONS)
     assert all(set(c) == {"asset", "check", "partition", "passed", "severity", "stale"} for c in found["checks"])
     assert all(c["passed"] for c in found["checks"] if c["severity"] == "ERROR")
-    partitions = {c["partition"] for c in found["checks"] if c["asset"] == "models/trees/lightgbm"}
-    assert partitions == set(HORIZONS)
+    for asset in ("models/trees/lightgbm", "models/benchmarks/no_change", "monitoring/model_evaluation"):
+        assert {c["partition"] for c in found["checks"] if c["asset"] == asset} == set(HORIZONS)
     sources = {s["name"]: s for s in found["sources"]}
     assert sources["simulated"]["in_use"]
     assert not sources["files"]["in_use"]

@@ -7,17 +7,22 @@ and a run on the local server takes twice as long. The licensed files go through
 
 import shutil
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from unittest import mock
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from zl_assets.automation.instance import IN_PROCESS_TAG, end_abandoned_runs, only_run, open_instance
 from zl_assets.core.exchange_calendar import sessions_of
-from zl_assets.core.horizons import HORIZONS
+from zl_assets.core.horizons import HORIZONS, Horizon
+from zl_assets.core.training_frame import training_frame
 from zl_assets.errors import ConfigurationError
 from zl_assets.settings import Settings
 from zl_assets_tests.command import Ended, changed, command, environment, lost, rows, stored, zl
@@ -28,6 +33,7 @@ from zl_assets_tests.vendor_files import Row, write
 BARS = "market_data.databento_futures_ohlcv_1d"
 HOURS = "market_data.databento_futures_ohlcv_1h"
 FORECASTS = "predictions.zl_forecasts"
+EVALUATION = "monitoring.model_evaluation"
 DBN_BARS = "timeseries.get_range"
 
 
@@ -46,7 +52,7 @@ def test_the_same_bars_again_change_nothing_but_who_made_the_forecasts(vendor_pl
     # No --data and no key: the stored bars of the vendor are used, and no market is simulated.
     ended = vendor_place.zl("run", "--horizon", "1w")
     assert ended.code == 0, ended.err
-    assert changed(before, vendor_place.stored()) <= {FORECASTS}
+    assert changed(before, vendor_place.stored()) <= {FORECASTS, EVALUATION}
     assert vendor_place.rows(forecast) == first
     assert "drawing the sessions" not in ended.err
     assert not (vendor_place.home / "vendor").exists()
@@ -160,6 +166,38 @@ def test_two_runs_at_once_in_one_home_end_in_one_clear_message(tmp_path: Path) -
         pass
 
 
+# Models
+
+
+@pytest.mark.parametrize("column", ["return_21d", "ewma_volatility"])
+def test_a_feature_that_knows_the_outcome_stops_the_run_before_anything_is_published(home: Path, column: str) -> None:
+    """LightGBM learns from the leak itself; no-change only takes it for the width of its interval."""
+    before = stored(home)
+
+    def leaking(rows: pl.DataFrame, horizon: Horizon) -> pl.DataFrame:
+        known = pl.col("target").abs() if column == "ewma_volatility" else pl.col("target")
+        return training_frame(rows, horizon).with_columns(known.fill_null(0.01).alias(column))
+
+    with mock.patch("zl_assets.core.training_frame.training_frame", leaking):
+        ended = run(home)
+    assert (ended.code, ended.out) == (1, "")
+    assert "blocking check" in ended.error
+    assert "nothing after it was built" in ended.error
+    assert not {FORECASTS} & changed(before, stored(home))
+
+
+def test_mlflow_knows_every_training_run_of_a_forecast(home: Path) -> None:
+    ended = run(home, "--models", "no_change", ZL_MLFLOW="true")
+    assert ended.code == 0, ended.err
+    [said] = rows(home, f"SELECT run_id FROM {FORECASTS} WHERE model = 'no_change'")
+    with closing(sqlite3.connect(home / "mlflow.db")) as connection:
+        told = connection.execute("SELECT name, status, artifact_uri FROM runs WHERE run_uuid = ?", list(said.values()))
+        [(name, status, place)] = told.fetchall()
+    assert (name, status) == ("no_change", "FINISHED")
+    kept = {path.name for path in Path(place.removeprefix("file://")).iterdir()}
+    assert kept == {"out_of_fold.png", "metrics.json"}
+
+
 # Two worlds
 
 
@@ -249,7 +287,7 @@ def test_new_bars_are_bought_once(recent_home: Path, tmp_path: Path, fake: FakeD
 
     assert from_vendor(home, fake).code == 0
     assert len(fake.calls_to(DBN_BARS)) == bought
-    assert changed(after, stored(home)) <= {FORECASTS}
+    assert changed(after, stored(home)) <= {FORECASTS, EVALUATION}
     assert KEY.encode() not in b"".join(p.read_bytes() for p in home.rglob("*") if p.is_file())
 
 

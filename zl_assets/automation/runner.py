@@ -114,6 +114,7 @@ def run_graph(settings: Settings, horizons: Sequence[str], report: Report, *, fu
         ZlError: bad input, set-up or service; the message says what to do.
     """
     started = time.monotonic()
+    chosen = with_models(chosen_models(settings.models))
     prepare_home(settings)
     _require_room(settings)
     warehouse = build_warehouse(settings)
@@ -121,7 +122,6 @@ def run_graph(settings: Settings, horizons: Sequence[str], report: Report, *, fu
     if full_surface:
         warehouse.ensure(full_contracts().values())
     definitions = build_definitions(settings)
-    chosen = with_models(chosen_models(settings.models))
     with only_run(settings), open_instance(settings) as instance:
         for run_id in end_abandoned_runs(instance):
             report(f"run {run_id[:8]} had been killed: marked as failed")

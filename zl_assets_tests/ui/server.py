@@ -124,6 +124,7 @@ def running_ui(home: Path, data: Path, log: Path) -> Iterator[RunningUi]:
     port = _free_port()
     command = [sys.executable, "-m", "zl_assets.cli", "ui", "--home", str(home), "--data", str(data)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+    environment["ZL_MLFLOW"] = "false"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*command, "--port", str(port)],

@@ -29,6 +29,7 @@ from zl_assets.core.models.training import (
     training_data,
     version_of,
 )
+from zl_assets.errors import NotEnoughHistory
 
 YARDSTICKS = ("drift", "seasonal_naive")
 """Benchmarks that are measured and not blended: forecasts that nobody expects to hold."""
@@ -110,11 +111,18 @@ def state_probabilities(frame: pl.DataFrame, horizon: Horizon) -> pl.DataFrame:
     parts: list[pl.DataFrame] = []
     for start, end in zip(starts, ends, strict=True):
         first, last, known = (int(np.searchsorted(sessions, s)) for s in (start, end, start + 1))
-        classifier = RegimeClassifier(horizon.sessions).fit(readable[:known], np.ones(known))
-        looked = max(first - classifier.lookback, 0)
-        chances = classifier.predict_probabilities(readable[looked:last])[first - looked :]
-        parts.append(_told(sessions[first:last], chances))
+        parts.append(_told(sessions[first:last], _chances(readable[:last], first, known, horizon)))
     return pl.concat(parts)
+
+
+def _chances(readable: pl.DataFrame, first: int, known: int, horizon: Horizon) -> Floats:
+    """Probabilities of the rows from `first` on, learnt from those before `known`; NaN where these are too few."""
+    try:
+        classifier = RegimeClassifier(horizon.sessions).fit(readable[:known], np.ones(known))
+    except NotEnoughHistory:
+        return np.full((readable.height - first, len(STATES)), np.nan)
+    looked = max(first - classifier.lookback, 0)
+    return classifier.predict_probabilities(readable[looked:])[first - looked :]
 
 
 def _told(sessions: np.ndarray[tuple[int], np.dtype[np.int64]], chances: Floats) -> pl.DataFrame:

@@ -194,7 +194,7 @@ def _named(names: Sequence[str]) -> tuple[ModelSpec, ...]:
     if strangers or not names:
         raise InputError(
             f"no such model: {', '.join(strangers) or 'an empty list'}",
-            where="--models",
+            where="--models, ZL_MODELS",
             action=f"choose standard, all, or names among {', '.join(known)}",
         )
     return tuple(spec for spec in SHELF if spec.name in names or spec.name == NO_CHANGE)
