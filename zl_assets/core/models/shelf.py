@@ -6,6 +6,7 @@ Belongs here: the list. A model is imported when it is made, so that reading the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +21,9 @@ Family = Literal["benchmarks", "statistical", "trees", "neural", "regime", "ense
 NO_CHANGE = "no_change"
 ENSEMBLE = "ensemble"
 
+_BUILDS = ("", "-cpu", "-macos")
+"""What the name of a distribution ends with on one machine or another."""
+
 
 @dataclass(frozen=True)
 class ModelSpec:
@@ -33,7 +37,7 @@ class ModelSpec:
         maker: class of the forecaster in `module`.
         arguments: by name, for the maker.
         takes_horizon: whether the maker takes `horizon_sessions`.
-        package: distribution whose major version may change the figures.
+        package: distribution whose major version may change the figures; its builds for one kind of machine count, too.
         standard: whether a plain `zl run` trains it.
         tuned: whether its parameters are searched for in the first fold's training rows.
     """
@@ -61,6 +65,8 @@ class ModelSpec:
     def make(self, horizon: Horizon, **given: Any) -> Forecaster:
         """A forecaster of one horizon that has not learnt yet.
 
+        The ensemble learns from what the others forecast; `blending` makes it.
+
         Args:
             horizon: what it will forecast.
             given: further arguments for the maker, such as the configuration that tuning found.
@@ -72,13 +78,11 @@ class ModelSpec:
         return self.of()(**dict(self.arguments), **length, **given)
 
     def package_major(self) -> str | None:
-        """Major version of the package, None without one."""
-        if self.package is None:
-            return None
-        try:
-            return version(self.package).split(".")[0]
-        except PackageNotFoundError:
-            return None
+        """Major version of the package, None without one or where no build of it is installed."""
+        for build in _BUILDS if self.package else ():
+            with suppress(PackageNotFoundError):
+                return version(f"{self.package}{build}").split(".")[0]
+        return None
 
 
 def _statistical(name: str, title: str, maker: str) -> ModelSpec:
