@@ -105,24 +105,6 @@ def suspiciously_good(metrics: ReturnMetrics) -> bool:
     return beats_error or (enough and metrics.hit_rate is not None and metrics.hit_rate > TOO_GOOD_HIT_RATE)
 
 
-def residual_quantiles(residuals: ArrayLike) -> NDArray[np.float64]:
-    """Quantiles of residuals (actual minus predicted) at QUANTILE_LEVELS, ascending, shape (7,).
-
-    The median-unbiased estimate, which does not draw the tails inward on few rows (Hyndman and Fan 1996, definition 8).
-
-    Raises:
-        InputError: no residual, or one that is not finite.
-    """
-    values = np.asarray(residuals, dtype=np.float64)
-    if values.size == 0 or not np.isfinite(values).all():
-        raise InputError(
-            "quantiles need at least one residual, all of them finite",
-            where=f"{values.size} residuals, {int((~np.isfinite(values)).sum())} not finite",
-            action="evaluate the model out of sample first",
-        )
-    return np.quantile(values, QUANTILE_LEVELS, method="median_unbiased")
-
-
 def kish_effective_size(weights: ArrayLike) -> float:
     """Rows of equal weight that carry as much information as these weights: (sum w)^2 / sum w^2 (Kish 1965).
 

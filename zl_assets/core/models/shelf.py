@@ -24,6 +24,9 @@ Family = Literal["benchmarks", "statistical", "trees", "neural", "regime", "ense
 NO_CHANGE = "no_change"
 ENSEMBLE = "ensemble"
 
+_BUILDS = ("", "-cpu", "-macos")
+"""What the name of a distribution ends with on one machine or another."""
+
 
 @dataclass(frozen=True)
 class ModelSpec:
@@ -37,7 +40,7 @@ class ModelSpec:
         maker: class of the forecaster in `module`.
         arguments: by name, for the maker.
         takes_horizon: whether the maker takes `horizon_sessions`.
-        package: distribution whose major version may change the figures.
+        package: distribution whose major version may change the figures; its builds for one kind of machine count, too.
         standard: whether a plain `zl run` trains it.
         tuned: whether its parameters are searched for in the first fold's training rows.
         weighting: how much each training row counts.
@@ -71,6 +74,8 @@ class ModelSpec:
     def make(self, horizon: Horizon, **given: Any) -> Forecaster:
         """A forecaster of one horizon that has not learnt yet.
 
+        The ensemble learns from what the others forecast; `blending` makes it.
+
         Args:
             horizon: what it will forecast.
             given: further arguments for the maker, such as the configuration that tuning found.
@@ -82,13 +87,10 @@ class ModelSpec:
         return self.of()(**dict(self.arguments), **length, **given)
 
     def package_major(self) -> str | None:
-        """Major version of the package, None without one."""
-        if self.package is None:
-            return None
-        # One library comes under several names: with a GPU, without, for macOS.
-        for distribution in (self.package, f"{self.package}-cpu", f"{self.package}-macos"):
+        """Major version of the package, None without one or where no build of it is installed."""
+        for build in _BUILDS if self.package else ():
             with suppress(PackageNotFoundError):
-                return version(distribution).split(".")[0]
+                return version(f"{self.package}{build}").split(".")[0]
         return None
 
 

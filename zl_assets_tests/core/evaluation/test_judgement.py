@@ -109,6 +109,18 @@ class TestChampion:
     def test_a_less_simple_one_that_is_near_does_not_take_the_place_of_the_best(self) -> None:
         assert judged(world({"lightgbm": 0.93, "ets": 1.0})).champion == "ets"
 
+    def test_one_that_is_near_the_best_and_shows_no_skill_itself_is_not_published(self) -> None:
+        forecasts = world({"lightgbm": 0.15}, n=900, seed=3)
+        best = forecasts["lightgbm"]
+        blurred = best["q50"].to_numpy() + np.random.default_rng(3).normal(0, 0.002, best.height)
+        width = float(np.hypot(NOISE * np.sqrt(WEEK.sessions), 0.85 * SIGNAL))
+        forecasts["drift"] = rows_of(best["actual_return"].to_numpy(), blurred, width)
+        found = judged(forecasts)
+        behind = losses(forecasts["drift"]) - losses(best)
+        assert 0 < behind.mean() < standard_error(behind, WEEK.sessions)
+        assert found.of("drift").p_value > 0.1
+        assert found.champion == "lightgbm"
+
     def test_of_two_that_say_the_same_the_simpler_is_published(self) -> None:
         forecasts = world({"xgboost": 1.0})
         assert judged({**forecasts, "lightgbm": forecasts["xgboost"]}).champion == "lightgbm"

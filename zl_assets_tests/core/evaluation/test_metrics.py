@@ -3,10 +3,8 @@ import pandas as pd
 import pytest
 
 from zl_assets.core.evaluation.metrics import (
-    QUANTILE_LEVELS,
     evaluate_returns,
     kish_effective_size,
-    residual_quantiles,
     suspiciously_good,
 )
 from zl_assets.errors import InputError
@@ -51,25 +49,6 @@ def test_a_market_that_never_moved_has_no_direction_and_no_skill() -> None:
 def test_what_cannot_be_scored_is_an_error_and_not_a_nan(actual: list[float], predicted: list[float]) -> None:
     with pytest.raises(InputError):
         evaluate_returns(actual, predicted, 5)
-
-
-def test_quantiles_agree_with_their_definition() -> None:
-    residuals = np.random.default_rng(2).standard_t(3, 101)
-    ordered = np.sort(residuals)
-    expected = []
-    for level in QUANTILE_LEVELS:
-        position = len(ordered) * level + (level + 1) / 3 - 1
-        low = int(np.floor(position))
-        expected.append(ordered[low] + (position - low) * (ordered[low + 1] - ordered[low]))
-    quantiles = residual_quantiles(residuals)
-    assert quantiles == pytest.approx(expected)
-    assert (np.diff(quantiles) >= 0).all()
-
-
-@pytest.mark.parametrize("residuals", [[], [0.1, np.nan]])
-def test_quantiles_of_nothing_are_refused(residuals: list[float]) -> None:
-    with pytest.raises(InputError, match="at least one residual"):
-        residual_quantiles(residuals)
 
 
 def test_effective_size_counts_equal_weights_in_full_and_ignores_their_scale() -> None:

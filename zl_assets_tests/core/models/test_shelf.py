@@ -43,7 +43,7 @@ class TestList:
         assert list(models()) == [spec.name for spec in SHELF]
         assert all(spec.key == f"models.{spec.family}.{spec.name}" for spec in SHELF)
 
-    @pytest.mark.parametrize("spec", [spec for spec in SHELF if spec.name != ENSEMBLE], ids=lambda spec: spec.name)
+    @pytest.mark.parametrize("spec", SHELF[:-1], ids=lambda spec: spec.name)
     def test_every_model_can_be_made_for_every_horizon(self, spec: ModelSpec) -> None:
         for horizon in HORIZONS.values():
             made = spec.make(horizon)
@@ -52,11 +52,20 @@ class TestList:
             if spec.takes_horizon:
                 assert getattr(made, "horizon_sessions", horizon.sessions) == horizon.sessions
 
+    def test_the_ensemble_is_a_forecaster_of_others(self) -> None:
+        made = models()[ENSEMBLE].of()(("no_change", "lightgbm"), ("calm", "wild"), 5)
+        assert isinstance(made, Forecaster)
+
     @pytest.mark.parametrize("spec", SHELF, ids=lambda spec: spec.name)
     def test_a_package_is_named_by_its_distribution(self, spec: ModelSpec) -> None:
         major = spec.package_major()
         assert (major is None) == (spec.package is None)
         assert major is None or major.isdigit()
+
+    def test_a_package_is_found_under_the_name_it_has_on_this_machine(self) -> None:
+        import xgboost
+
+        assert models()["xgboost"].package_major() == xgboost.__version__.split(".")[0]
 
     def test_a_package_that_is_not_installed_has_no_version(self) -> None:
         spec = ModelSpec("a", "trees", "A model", "benchmarks", "NoChange", package="not-a-distribution-of-anyone")
@@ -86,7 +95,7 @@ class TestChosen:
         [
             (
                 "lightgbm,crystal_ball,tarot",
-                "no such model: crystal_ball, tarot .*choose standard, all, or names among",
+                "no such model: crystal_ball, tarot .*choose standard, all, or names",
             ),
             ("", "no such model: an empty list"),
             (" , ", "no such model: an empty list"),

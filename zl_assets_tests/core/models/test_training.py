@@ -22,6 +22,7 @@ from zl_assets.core.horizons import HORIZONS, Horizon
 from zl_assets.core.models import shelf
 from zl_assets.core.models.base import Floats, Forecaster, contributions, floats, labelled_rows
 from zl_assets.core.models.benchmarks import Drift
+from zl_assets.core.models.importance import feature_importance
 from zl_assets.core.models.lightgbm_model import LightGBMForecaster
 from zl_assets.core.models.shelf import ModelSpec, models
 from zl_assets.core.models.training import (
@@ -250,10 +251,16 @@ class TestFinalModel:
         assert found.newest["data_date"].to_list() == [frame["data_date"][-2]]
         assert found.drivers["contribution"].to_list() == [frame["return_1d"][-2]]
 
-    def test_its_importances_are_told(self, trained: TrainedModel) -> None:
-        table = trained.feature_importance
-        assert set(table["feature"]) == set(trained.forecaster.columns_used)
-        assert table["gain_share"].drop_nulls().sum() == pytest.approx(1)
+    def test_its_importances_are_its_gains_and_what_the_last_fold_loses_by_a_shuffle(
+        self, trained: TrainedModel, frame: pl.DataFrame
+    ) -> None:
+        rows, last = labelled_rows(frame), trained.folds.row(-1, named=True)
+        learnt = rows.filter(pl.col("data_date") <= last["train_last"])
+        unseen = rows.filter(pl.col("data_date") >= last["test_first"])
+        final, earlier = lightgbm(trained, rows), lightgbm(trained, learnt)
+        expected = feature_importance(final, earlier, readable_rows(frame), unseen)
+        assert trained.feature_importance.equals(expected)
+        assert set(expected["feature"]) == set(trained.forecaster.columns_used)
 
     def test_what_is_needed_to_repeat_the_run_can_be_written_as_json(self, trained: TrainedModel) -> None:
         told = json.loads(json.dumps(trained.training_config))
