@@ -1,6 +1,6 @@
 """Error measures of return forecasts, each beside the same measure of the no-change forecast on the same rows.
 
-Belongs here: figures about a set of forecasts and outcomes. Which model to publish is in `selection`.
+Belongs here: figures about a set of forecasts and outcomes. Which model to publish is in `judgement`.
 Returns are simple returns over the horizon, as fractions: 0.01 is one percent.
 """
 

@@ -221,7 +221,7 @@ class TestMembersFrame:
     def test_members_of_other_sessions_are_refused(self) -> None:
         rows = market(60)
         said = {"one": forecast(rows), "two": forecast(rows).tail(-1)}
-        with pytest.raises(InputError, match="two and one were not forecast on the same sessions.*59 and 60 rows"):
+        with pytest.raises(InputError, match=r"two and one were not forecast on the same sessions.*59 and 60 rows"):
             members_frame({"one": said["one"], "two": said["two"]}, probabilities(rows))
 
     def test_a_session_without_a_probability_is_refused(self) -> None:
