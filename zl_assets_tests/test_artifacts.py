@@ -296,7 +296,7 @@ def test_a_missing_or_damaged_model_file_is_told(tmp_path: Path, trees: TrainedM
     with pytest.raises(WarehouseError, match="materialise the model of this horizon again"):
         artifact.forecaster()
     (path / name).unlink()
-    with pytest.raises(WarehouseError, match=r"missing files: model.txt"):
+    with pytest.raises(WarehouseError, match=r"missing files: model\.txt"):
         read_artifact(path)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
-
 import numpy as np
 import polars as pl
 from scipy import stats
@@ -57,8 +55,3 @@ def probabilities(rows: pl.DataFrame, first: float | np.ndarray = 0.5) -> pl.Dat
     """Two states, the first as probable as told."""
     at = np.broadcast_to(np.asarray(first, dtype=np.float64), (rows.height,))
     return rows.select("session_number", storm=pl.Series(at.copy()), calm=pl.Series(1 - at))
-
-
-def later(day: date, days: int) -> date:
-    """A day some calendar days later."""
-    return day + timedelta(days=days)
