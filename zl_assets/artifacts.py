@@ -337,7 +337,8 @@ def _metrics(trained: TrainedModel) -> dict[str, Any]:
 
 
 def _fold_table(folds: list[dict[str, Any]]) -> pl.DataFrame:
-    return pl.DataFrame(folds).select(
+    written = {name: pl.String() for name, dtype in FOLD_SCHEMA.items() if dtype == pl.Date}
+    return pl.DataFrame(folds, schema_overrides=written).select(
         pl.col(name).str.to_date() if dtype == pl.Date else pl.col(name).cast(dtype)
         for name, dtype in FOLD_SCHEMA.items()
     )

@@ -1,6 +1,6 @@
 """The calculations of `zl run` as plain function calls in one process: no Dagster, no DuckDB, no model store.
 
-python -m zl_assets_tests.benchmarks.plain_run DATA_DIR
+python -m zl_assets_tests.benchmarks.plain_run DATA_DIR [MODELS]
 
 Prints the seconds between the first import of the project and the last figure.
 """
@@ -10,8 +10,10 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from zl_assets_tests.benchmarks.two_worlds import trained_on
 
-def calculate(directory: Path) -> None:
+
+def calculate(directory: Path, models: str) -> None:
     """From vendor files to forecasts and figures, for all horizons."""
     import polars as pl
 
@@ -20,6 +22,7 @@ def calculate(directory: Path) -> None:
     from zl_assets.core.features.matrix import build_matrix
     from zl_assets.core.figures import price_figure
     from zl_assets.core.horizons import HORIZONS
+    from zl_assets.core.models.shelf import chosen_models
     from zl_assets.core.sessions import build_sessions, known_by
     from zl_assets.sources.files import read_directory
     from zl_assets.warehouse.contracts import contract
@@ -35,7 +38,7 @@ def calculate(directory: Path) -> None:
     price_figure(sessions.filter(pl.col("symbol") == "ZL"))
     matrix = build_matrix(sessions, contract("features.daily_ml_matrix").polars_schema(), now)
     for horizon in HORIZONS.values():
-        forecast(training_rows(matrix, horizon), horizon, now)
+        forecast(training_rows(matrix, horizon), sessions, horizon, chosen_models(models), now)
 
 
 def training_rows(matrix, horizon):
@@ -75,39 +78,47 @@ def training_rows(matrix, horizon):
     )
 
 
-def forecast(rows, horizon, now: datetime) -> None:
-    """Train, judge and forecast one horizon, with its two figures."""
+def forecast(rows, sessions, horizon, chosen, now: datetime) -> None:
+    """Train, judge and forecast one horizon, with its figures."""
+    from dataclasses import replace
+
     from zl_assets.core import figures
-    from zl_assets.core.exchange_calendar import session_after
-    from zl_assets.core.forecasts import ForecastContext, forecast_rows, newest_usable_row
-    from zl_assets.core.models.lightgbm_model import train_and_evaluate
+    from zl_assets.core.evaluation.leaderboard import EvaluationContext, Provenance, evaluation_rows
+    from zl_assets.core.evaluation.scores import score
+    from zl_assets.core.exchange_calendar import DECISION_TIME, session_after
+    from zl_assets.core.forecasts import ForecastContext, ModelForecast, judged, publish
+    from zl_assets.core.market_state import market_state
+    from zl_assets.core.refusals import refusals
     from zl_assets.core.training_frame import training_frame
 
     frame = training_frame(rows, horizon)
     simulated = bool(frame["source"].eq("simulated").any())
-    trained = train_and_evaluate(frame, horizon)
-    newest = newest_usable_row(frame)
-    context = ForecastContext(
-        horizon=horizon,
-        target_date=session_after("grains", newest["data_date"].item(), horizon.sessions),
-        run_id="plain",
-        is_simulated=simulated,
-        created_at=now,
+    trained = trained_on(frame, horizon, chosen)
+    for found in trained:
+        score(found.oof, horizon.sessions)
+        figures.fan_figure(found.oof, f"{found.spec.name}, {horizon.code}", simulated=simulated)
+    said = [ModelForecast(t.spec.name, t.model_version, "plain", t.oof, t.newest, t.drivers) for t in trained]
+    judgement, calibrated = judged(said, horizon)
+    origins = {t.spec.name: Provenance(t.model_version, "plain", t.n_effective) for t in trained}
+    as_of = trained[0].newest["data_date"].item()
+    context = EvaluationContext(as_of, is_simulated=simulated, created_at=now)
+    evaluation_rows(judgement, {name: told.head(-1) for name, told in calibrated.items()}, origins, context)
+    figures.reliability_figure(calibrated, horizon.code, simulated=simulated)
+    figures.crps_figure(calibrated, horizon.code, simulated=simulated)
+
+    reasons = refusals({t.spec.name: t.forecaster.columns_used for t in trained}, frame, horizon.sessions, as_of)
+    target_date = session_after("grains", as_of, horizon.sessions)
+    made = publish(
+        [replace(told, refusal=reasons.get(told.model)) for told in said],
+        market_state(frame, sessions, {}, DECISION_TIME, horizon),
+        ForecastContext(horizon, target_date, is_simulated=simulated, created_at=now),
     )
-    made = forecast_rows(
-        newest,
-        forecaster=trained.forecaster,
-        model_version=trained.model_version,
-        oof=trained.oof,
-        context=context,
-    )
-    published = made.filter("is_champion").row(0, named=True)
-    print(horizon.code, published["as_of_date"], published["model"], trained.model_version, file=sys.stderr)
-    figures.out_of_fold_figure(trained.oof, horizon.code, simulated=simulated)
-    figures.importance_figure(trained.feature_importance, horizon.code, simulated=simulated)
+    published = made.rows.filter("is_champion").row(0, named=True)
+    print(horizon.code, published["as_of_date"], published["model"], published["model_version"], file=sys.stderr)
+    figures.fan_figure(made.champion, f"{published['model']}, {horizon.code}", simulated=simulated)
 
 
 if __name__ == "__main__":
     started = time.perf_counter()
-    calculate(Path(sys.argv[1]))
+    calculate(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "standard")
     print(time.perf_counter() - started)

@@ -14,14 +14,15 @@ def main() -> None:
     """Measure both in turn, after a first time that does not count. The verdict is on wall clock, start included."""
     parser = options("Wall clock of zl run over the same calculations without Dagster and DuckDB", 3, 2.0)
     parser.add_argument("directory", type=Path, metavar="DATA_DIR", help="directory of vendor files")
+    parser.add_argument("--models", default="standard", help="as of `zl run`; default standard")
     asked = parser.parse_args()
     data = str(asked.directory.resolve())
-    run(data), calculations(data)
+    run(data, asked.models), calculations(data, asked.models)
     whole: list[Measured] = []
     plain: list[Measured] = []
     for _ in range(asked.repeats):
-        whole.append(run(data))
-        plain.append(calculations(data))
+        whole.append(run(data, asked.models))
+        plain.append(calculations(data, asked.models))
     comparison = Comparison(
         Spread("zl run, wall", tuple(m.wall for m in whole)),
         Spread("plain calls, wall", tuple(m.wall for m in plain)),
@@ -36,16 +37,16 @@ def main() -> None:
     report(comparison, others, as_json=asked.json)
 
 
-def run(data: str) -> Measured:
+def run(data: str, models: str) -> Measured:
     """`zl run` in a home of its own."""
     with tempfile.TemporaryDirectory() as directory:
         home = str(Path(directory) / "home")
-        return measure(["-m", "zl_assets.cli", "run", "--json", "--home", home, "--data", data])
+        return measure(["-m", "zl_assets.cli", "run", "--json", "--home", home, "--data", data, "--models", models])
 
 
-def calculations(data: str) -> Measured:
+def calculations(data: str, models: str) -> Measured:
     """The plain function calls."""
-    return measure(["-m", "zl_assets_tests.benchmarks.plain_run", data])
+    return measure(["-m", "zl_assets_tests.benchmarks.plain_run", data, models])
 
 
 if __name__ == "__main__":

@@ -320,13 +320,16 @@ def training_data(rows: pl.DataFrame) -> str:
 
 
 def fold_table(rows: pl.DataFrame, folds: Sequence[Fold], oof: pl.DataFrame) -> pl.DataFrame:
-    """Rows of FOLD_SCHEMA: where each fold lies, and what the median and no-change were off by."""
+    """Rows of FOLD_SCHEMA: where each fold lies, and what the median and no-change were off by.
+
+    A fold that had nothing to learn from, as the blend's where no outcome was known yet, has no training dates.
+    """
     dates = rows["data_date"]
     spans = pl.DataFrame(
         {
             "fold": [f.number for f in folds],
-            "train_first": [dates[int(f.train[0])] for f in folds],
-            "train_last": [dates[int(f.train[-1])] for f in folds],
+            "train_first": [dates[int(f.train[0])] if f.train.size else None for f in folds],
+            "train_last": [dates[int(f.train[-1])] if f.train.size else None for f in folds],
             "n_train": [f.train.size for f in folds],
             "test_first": [dates[int(f.test[0])] for f in folds],
             "test_last": [dates[int(f.test[-1])] for f in folds],
