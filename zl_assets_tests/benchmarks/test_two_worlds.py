@@ -29,8 +29,9 @@ def test_the_shortest_history_that_trains_has_a_blend_and_at_first_no_market_sta
     """No fold of the blend knows an outcome of an earlier one, and the first one's classifier has too little."""
     horizon = HORIZONS["12m"]
     chances = state_probabilities(shortest, horizon).select(STATES).to_numpy()
-    assert (chances[:63] == 1 / len(STATES)).all()
-    assert np.ptp(chances[-1]) > 0.1, "later folds have enough to learn from"
+    alike = (chances == 1 / len(STATES)).all(axis=1)
+    assert alike[0]
+    assert not alike[-1], "later folds have enough to learn from"
 
     trained = trained_on(shortest, horizon, chosen_models("no_change,drift,ensemble"))
     blend = trained[-1]
