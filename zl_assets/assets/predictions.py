@@ -41,11 +41,13 @@ def zl_forecasts(
     context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]
 ):
     """Calibrate and compare what the models said, and merge a row of each; one of them is published."""
+    import polars as pl
+
     from zl_assets.artifacts import read_shelf, write_forecasts
     from zl_assets.core import figures
     from zl_assets.core.evaluation.crisis_claim import crisis_claim
     from zl_assets.core.exchange_calendar import session_after
-    from zl_assets.core.forecasts import ForecastContext, publish
+    from zl_assets.core.forecasts import ForecastContext, publish, superseded
     from zl_assets.core.market_state import market_state
 
     horizon = HORIZONS[context.partition_key]
@@ -66,7 +68,8 @@ def zl_forecasts(
             data_as_of=newest_day,
         ),
     )
-    result = warehouse.merge(FORECASTS, found.rows)
+    stored = warehouse.read(f"SELECT * FROM {FORECASTS} WHERE horizon = @horizon", {"horizon": horizon.code})
+    result = warehouse.merge(FORECASTS, pl.concat([found.rows, superseded(stored, found.rows)]))
     write_forecasts(settings.home, horizon.code, newest.training_data, found.rows)
     published = found.rows.filter("is_champion").row(0, named=True)
     fan = figures.fan_figure(found.champion, f"{published['model']}, {horizon.code}", simulated=newest.simulated)

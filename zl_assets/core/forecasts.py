@@ -263,6 +263,22 @@ def _figures(
     }
 
 
+def superseded(stored: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Stored champions of the session that new forecasts are of, as rows that are champions no more.
+
+    A session forecast again with other models, or with corrected prices, has one published forecast: the newest.
+
+    Args:
+        stored: rows of FORECAST_SCHEMA.
+        rows: of one publication, at least one.
+    """
+    about = ("as_of_date", "horizon")
+    same = stored.filter("is_champion").join(rows.select(about).unique(), on=about, how="semi")
+    left = same.join(rows, on=[*about, "model", "model_version"], how="anti")
+    told = left.with_columns(is_champion=pl.lit(value=False), created_at=rows["created_at"][0])
+    return told.select(pl.col(name).cast(dtype) for name, dtype in FORECAST_SCHEMA.items())
+
+
 def told_drivers(drivers: pl.DataFrame, current_price: float) -> str | None:
     """The largest drivers in cents per pound, such as 'rsi_14 +0.42, return_21d -0.10'; None where there is none."""
     moved = drivers.filter(pl.col("contribution") != 0).head(TOLD_DRIVERS)

@@ -22,6 +22,7 @@ from zl_assets.core.forecasts import (
     ModelForecast,
     Publication,
     publish,
+    superseded,
     told_drivers,
 )
 from zl_assets.core.horizons import HORIZONS
@@ -311,3 +312,14 @@ def test_models_of_other_rows_are_refused() -> None:
 def test_a_moment_without_a_time_zone_is_refused() -> None:
     with pytest.raises(InputError, match="no time zone"):
         ForecastContext(HORIZONS["1w"], date(2025, 9, 8), is_simulated=False, created_at=CREATED.replace(tzinfo=None))
+
+
+def test_a_session_forecast_again_has_the_newest_champion_alone(published: Publication) -> None:
+    before = published.rows.with_columns(model_version=pl.lit("of-other-prices"))
+    left = superseded(before, published.rows)
+    assert left.filter("is_champion").is_empty()
+    assert left["model"].to_list() == before.filter("is_champion")["model"].to_list()
+    assert left.schema == published.rows.schema
+    other_day = before.with_columns(pl.col("as_of_date").dt.offset_by("-1d"))
+    other_horizon = before.with_columns(horizon=pl.lit("12m"))
+    assert superseded(pl.concat([other_day, other_horizon, published.rows]), published.rows).is_empty()
