@@ -299,7 +299,7 @@ def test_a_target_that_is_not_later_is_refused() -> None:
 
 
 def test_without_no_change_nothing_is_published() -> None:
-    with pytest.raises(InputError, match="without no-change"):
+    with pytest.raises(InputError, match="beside no-change"):
         publish(NO_SKILL[1:], state(), CONTEXT)
 
 
