@@ -12,6 +12,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import sys
 import resource
 import sys
 import warnings
@@ -54,9 +55,21 @@ def load_keras() -> Any:
             f"Keras runs on {keras.config.backend()}", where="KERAS_BACKEND", action="set KERAS_BACKEND to tensorflow"
         )
     tf.config.experimental.enable_op_determinism()
+    _leave_streams_open()
     # A walk forward compiles a net for each length of its training rows, which TensorFlow takes for a mistake.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     return keras
+
+
+def _leave_streams_open() -> None:
+    """Let the logger that comes with TensorFlow write to the process's own standard error.
+
+    It keeps what standard error was when it was imported, and closes that when logging is configured anew: a file that
+    somebody had redirected to would be gone.
+    """
+    from absl import logging as absl_logging
+
+    absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__  # pyright: ignore
 
 
 def versions() -> tuple[str, str]:
