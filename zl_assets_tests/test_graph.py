@@ -33,14 +33,16 @@ SERIES = (
     "volatility_daily",
     "weather_daily",
 )
+WEIGHTED = ("lightgbm_equal", "lightgbm_half_life", "lightgbm_research")
 MODELS = {
     "benchmarks": ("no_change", "drift", "seasonal_naive"),
     "statistical": ("theta", "ets", "arima", "prophet"),
-    "trees": ("lightgbm", "xgboost", "lightgbm_quantile", "xgboost_quantile"),
+    "trees": ("lightgbm", "xgboost", "lightgbm_quantile", "xgboost_quantile", *WEIGHTED),
     "regime": ("markov_switching", "specialist_crisis", "specialist_trade_war", "specialist_inflation"),
+    "neural": ("lstm", "gru", "lstm_stacked", "gru_stacked", "tcn", "cnn_lstm", "attention", "transformer"),
     "ensemble": ("ensemble",),
 }
-NOT_STANDARD = ("prophet", "markov_switching", "specialist_crisis", "specialist_trade_war", "specialist_inflation")
+NOT_STANDARD = {"prophet", *WEIGHTED, *MODELS["regime"], *MODELS["neural"]}
 MODEL_KEYS = {f"models/{family}/{name}": name for family, names in MODELS.items() for name in names}
 GROUPS = {
     **{f"raw_intelligence/{table}": "raw" for table in SERIES},
@@ -140,6 +142,7 @@ NOT_BLOCKING = {
     "features/daily_ml_matrix_full": NOTHING_INVENTED,
     "monitoring/family_impact": {"every_family_judged", "none_to_investigate"},
     "monitoring/model_evaluation": {"calibrated"},
+    "predictions/vw_zl_latest": {"coherent"},
     **{f"raw_intelligence/{table}": {"fresh", "no_gap", "nothing_rejected"} for table in SERIES},
 }
 
@@ -234,7 +237,7 @@ def test_every_asset_of_the_jobs_but_the_quarantine_has_a_blocking_check() -> No
 
 def test_every_model_of_the_shelf_is_an_asset_of_its_family_and_some_are_trained_only_when_asked() -> None:
     assert {spec.key.replace(".", "/"): spec.name for spec in SHELF} == MODEL_KEYS
-    assert {name for name, spec in models().items() if not spec.standard} == set(NOT_STANDARD)
+    assert {name for name, spec in models().items() if not spec.standard} == NOT_STANDARD
 
 
 def test_the_jobs_share_out_every_check_and_every_asset_but_the_archives(definitions: dg.Definitions) -> None:

@@ -160,7 +160,7 @@ def test_the_shells_read_the_horizon_of_their_partition(warehouse: Warehouse) ->
         context = SimpleNamespace(partition_key=horizon)
         shells = (zl_forecasts_checks, vw_zl_latest_checks)
         results = [r for shell in shells for r in shell.op.compute_fn.decorated_fn(context, warehouse)]
-        assert len(results) == 4
+        assert len(results) == 5
         return [r.check_name for r in results if not r.passed]
 
     assert broken("1w") == []

@@ -12,7 +12,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import sys
 import resource
 import sys
 import warnings
