@@ -9,6 +9,7 @@ import pytest
 
 from zl_assets.assets.predictions import FORECASTS, LATEST
 from zl_assets.checks.predictions import (
+    evaluate_coherent,
     evaluate_one_row,
     evaluate_quantiles_ordered,
     evaluate_trust_in_range,
@@ -123,6 +124,32 @@ class TestTrustInRange:
         verdict = evaluate_trust_in_range(frame(forecast(as_of_date=OLD), forecast(**{name: value})))
         assert not verdict.passed
         assert verdict.offenders["as_of_date"].to_list() == [NEW]
+
+
+class TestCoherent:
+    """Forecasts of a price of 55: intervals grow with the root of time, as those of a random walk do."""
+
+    @staticmethod
+    def published(horizon: str, sessions: int, median: float, **values: Any) -> dict[str, Any]:
+        spread = 0.3 * sessions**0.5
+        quantiles = dict(zip(QUANTILE_COLUMNS, (median + spread * z for z in (-3, -2, -1, 0, 1, 2, 3)), strict=True))
+        return forecast(horizon=horizon, **quantiles, **values)
+
+    def test_horizons_that_agree_pass(self) -> None:
+        rows = [self.published("1m", 21, 55.2), self.published("3m", 63, 55.5), self.published("6m", 126, 55.6)]
+        assert evaluate_coherent(frame(*rows)).passed
+
+    def test_one_that_says_the_opposite_of_its_neighbours_is_named(self) -> None:
+        rows = [self.published("1m", 21, 57.0), self.published("3m", 63, 45.0), self.published("6m", 126, 59.0)]
+        verdict = evaluate_coherent(frame(*rows))
+        assert not verdict.passed
+        assert "3m" in verdict.offenders["horizon"].to_list()
+
+    def test_a_refusal_is_passed_over(self) -> None:
+        rows = [self.published("1m", 21, 55.2), refusal(horizon="3m"), self.published("6m", 126, 55.6)]
+        verdict = evaluate_coherent(frame(*rows))
+        assert verdict.passed
+        assert verdict.numbers["horizons"] == 2
 
 
 class TestOneRow:
