@@ -70,3 +70,27 @@ def test_a_champion_trained_on_other_rows_is_demoted_in_the_same_merge(
     # Of another horizon, of an earlier day, and the one of today.
     assert champions(warehouse) == [("1m", "xgboost"), ("1w", "no_change"), ("1w", "xgboost")]
     assert evaluate(warehouse, settings)["rows_unchanged"] == 2
+
+
+def test_rolling_folds_are_told_beside_the_expanding_ones_and_publish_nothing(
+    warehouse: DuckDBWarehouse, settings: Settings
+) -> None:
+    frame = training_frame(random_walk(600, 5), 5)
+    for name in ("no_change", "drift"):
+        spec = models()[name]
+        found = train(spec, frame, HORIZONS["1w"], rolling=True)
+        assert found.oof_rolling is not None
+        assert found.oof_rolling["session_number"].equals(found.oof["session_number"])
+        write_artifact(ArtifactPlace.of(spec, settings.home, "1w"), found, run_id="r", simulated=True)
+    told = evaluate(warehouse, settings)
+    rows = warehouse.read(f"SELECT * FROM {EVALUATION} ORDER BY fold_scheme, model")
+    assert rows.select("fold_scheme", "model").rows() == [
+        ("expanding", "drift"),
+        ("expanding", "no_change"),
+        ("rolling", "drift"),
+        ("rolling", "no_change"),
+    ]
+    assert champions(warehouse) == [("1w", "no_change")]
+    assert told["leaderboard"].value.count("\n") == 3
+    drift = rows.filter(pl.col("model") == "drift")
+    assert drift["raw_crps"][0] != drift["raw_crps"][1], "a rolling window learns another drift"
