@@ -16,6 +16,7 @@ from pathlib import Path
 from unittest import mock
 
 import dagster as dg
+import numpy as np
 import polars as pl
 import pytest
 
@@ -169,21 +170,30 @@ def test_two_runs_at_once_in_one_home_end_in_one_clear_message(tmp_path: Path) -
 # Models
 
 
-@pytest.mark.parametrize("column", ["return_21d", "ewma_volatility"])
-def test_a_feature_that_knows_the_outcome_stops_the_run_before_anything_is_published(home: Path, column: str) -> None:
-    """LightGBM learns from the leak itself; no-change only takes it for the width of its interval."""
+@pytest.mark.parametrize(
+    ("leaks", "caught_by"),
+    [(("return_21d",), "models/trees/lightgbm[1w]"), (("return_21d", "rsi_14"), "monitoring/model_evaluation[1w]")],
+    ids=["one", "two"],
+)
+def test_features_that_know_the_outcome_stop_the_run_before_anything_is_published(
+    home: Path, leaks: tuple[str, ...], caught_by: str
+) -> None:
+    """One of them takes all the gain of the trees; two share it, and show in what the trees forecast."""
     before = stored(home)
+    random = np.random.default_rng(1)
 
     def leaking(rows: pl.DataFrame, horizon: Horizon) -> pl.DataFrame:
-        known = pl.col("target").abs() if column == "ewma_volatility" else pl.col("target")
-        return training_frame(rows, horizon).with_columns(known.fill_null(0.01).alias(column))
+        frame = training_frame(rows, horizon)
+        blurs = {name: pl.Series(random.normal(0, 0.01, frame.height)) for name in leaks}
+        return frame.with_columns(**{name: pl.col("target") + blur for name, blur in blurs.items()})
 
     with mock.patch("zl_assets.core.training_frame.training_frame", leaking):
         ended = run(home)
     assert (ended.code, ended.out) == (1, "")
-    assert "blocking check" in ended.error
+    assert "1 blocking check failed" in ended.error
+    assert caught_by in ended.error
     assert "nothing after it was built" in ended.error
-    assert not {FORECASTS} & changed(before, stored(home))
+    assert FORECASTS not in changed(before, stored(home))
 
 
 def test_mlflow_knows_every_training_run_of_a_forecast(home: Path) -> None:

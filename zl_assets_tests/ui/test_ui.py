@@ -65,6 +65,8 @@ def test_a_user_materialises_one_horizon_and_sees_its_checks(market: RunningUi, 
     page.keyboard.press("Enter")
     expect(page.locator("svg").get_by_text("daily_ml_matrix", exact=True)).to_have_count(0)
     page.get_by_role("button", name="Materialize").first.click()
+    # The models that are not trained feed the ensemble and the comparison; the UI asks whether that is meant.
+    page.get_by_role("button", name="Confirm").click()
 
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_text(f"Launch runs to materialize {len(CHOSEN)} assets")).to_be_visible()
