@@ -42,6 +42,8 @@ def load_keras() -> Any:
     # Read when the libraries are imported for the first time; what the user has set stays.
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Sums in the order of this processor's fastest routines would give other last bits on another processor.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     try:
         import keras
         import tensorflow as tf
