@@ -19,7 +19,7 @@ GATED = GatedFamilies(lambda _: FAMILIES, lambda: ("return_1d",))
 def training_rows(horizon: str, source: str = "databento", length: int = 700) -> pl.DataFrame:
     """Rows of a horizon's training table from a made market."""
     made = training_frame(random_walk(length, 21), HORIZONS[horizon].sessions)
-    named = made.rename({"target": f"target_{horizon}", "usable": "is_usable"})
+    named = made.drop("ewma_volatility").rename({"target": f"target_{horizon}", "usable": "is_usable"})
     promised = contract(table_name(horizon))
     others = [pl.lit(None).alias(c.name) for c in promised.columns if c.nullable and c.name not in named.columns]
     return promised.validated(named.with_columns(*others, symbol=pl.lit("ZL"), source=pl.lit(source)))
