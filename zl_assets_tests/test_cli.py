@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 
 from zl_assets.core.horizons import HORIZONS
+from zl_assets.core.models.shelf import ModelSpec
 from zl_assets_tests.command import assert_refused, command, environment, rows, zl, zl_process
 from zl_assets_tests.vendor_files import Row, write
 
@@ -94,6 +95,16 @@ def test_a_model_that_is_not_there_is_told_before_anything_is_made(tmp_path: Pat
         assert_refused(ended, "no such model", "--models, ZL_MODELS", "choose standard, all, or names among no_change")
         assert ended.err.count("\n") == 1, ended.err
     assert not home.exists()
+
+
+def test_a_model_whose_package_is_missing_is_told_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = ModelSpec.package_major
+    monkeypatch.setattr(ModelSpec, "package_major", lambda spec: None if spec.name == "prophet" else known(spec))
+    ended = zl("run", "--home", tmp_path / "home", "--models", "all")
+    assert_refused(ended, "packages are missing for prophet", "uv sync --extra prophet")
+    assert not (tmp_path / "home").exists()
 
 
 def test_old_data_are_refused_as_of_today_and_the_row_says_so(simulated_copy: Path, simulated_zl: Path) -> None:

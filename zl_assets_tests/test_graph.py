@@ -37,12 +37,12 @@ WEIGHTED = ("lightgbm_equal", "lightgbm_half_life", "lightgbm_research")
 MODELS = {
     "benchmarks": ("no_change", "drift", "seasonal_naive"),
     "statistical": ("theta", "ets", "arima", "prophet"),
-    "trees": ("lightgbm", "xgboost", "lightgbm_quantile", "xgboost_quantile", *WEIGHTED),
+    "trees": ("lightgbm", "xgboost", "lightgbm_quantile", "xgboost_quantile", *WEIGHTED, "mlforecast"),
     "regime": ("markov_switching", "specialist_crisis", "specialist_trade_war", "specialist_inflation"),
     "neural": ("lstm", "gru", "lstm_stacked", "gru_stacked", "tcn", "cnn_lstm", "attention", "transformer"),
     "ensemble": ("ensemble",),
 }
-NOT_STANDARD = {"prophet", *WEIGHTED, *MODELS["regime"], *MODELS["neural"]}
+NOT_STANDARD = {"prophet", "mlforecast", *WEIGHTED, *MODELS["regime"], *MODELS["neural"]}
 MODEL_KEYS = {f"models/{family}/{name}": name for family, names in MODELS.items() for name in names}
 GROUPS = {
     **{f"raw_intelligence/{table}": "raw" for table in SERIES},

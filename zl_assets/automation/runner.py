@@ -14,7 +14,7 @@ from zl_assets.automation.instance import IN_PROCESS_TAG, end_abandoned_runs, on
 from zl_assets.automation.jobs import ALL_MODELS_JOB, FULL_SURFACE_JOB, FULL_TRAINING_JOB, MARKET_JOB, with_models
 from zl_assets.build import build_definitions, build_warehouse
 from zl_assets.checks.common import WHAT_TO_DO
-from zl_assets.core.models.shelf import chosen_models
+from zl_assets.core.models.shelf import chosen_models, require_packages
 from zl_assets.errors import CheckFailed, Interrupted, StorageFull
 from zl_assets.settings import Settings
 from zl_assets.warehouse.contracts import full_contracts
@@ -114,7 +114,9 @@ def run_graph(settings: Settings, horizons: Sequence[str], report: Report, *, fu
         ZlError: bad input, set-up or service; the message says what to do.
     """
     started = time.monotonic()
-    chosen = with_models(chosen_models(settings.models))
+    models = chosen_models(settings.models)
+    require_packages(models)
+    chosen = with_models(models)
     prepare_home(settings)
     _require_room(settings)
     warehouse = build_warehouse(settings)

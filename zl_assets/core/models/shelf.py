@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from zl_assets.core.horizons import Horizon
-from zl_assets.errors import InputError
+from zl_assets.errors import InputError, MissingDependency
 
 if TYPE_CHECKING:
     from zl_assets.core.models.base import Forecaster
@@ -41,6 +41,7 @@ class ModelSpec:
         arguments: by name, for the maker.
         takes_horizon: whether the maker takes `horizon_sessions`.
         package: distribution whose major version may change the figures; its builds for one kind of machine count, too.
+        extra: optional dependency of this project that brings the package; None where it always is there.
         standard: whether a plain `zl run` trains it.
         tuned: whether its parameters are searched for in the first fold's training rows.
         weighting: how much each training row counts.
@@ -54,6 +55,7 @@ class ModelSpec:
     arguments: tuple[tuple[str, Any], ...] = ()
     takes_horizon: bool = False
     package: str | None = None
+    extra: str | None = None
     standard: bool = True
     tuned: bool = False
     weighting: Weighting = "v0"
@@ -113,6 +115,7 @@ def _net(name: str, title: str) -> ModelSpec:
         arguments=(("architecture", name),),
         takes_horizon=True,
         package="tensorflow",
+        extra="neural",
         standard=False,
     )
 
@@ -147,6 +150,7 @@ SHELF: tuple[ModelSpec, ...] = (
         *("prophet", "statistical", "Prophet: a bending line and the season of the year", "prophet_model", "Prophet"),
         takes_horizon=True,
         package="prophet",
+        extra="prophet",
         standard=False,
     ),
     _regime("markov_switching", "Markov-switching volatility", "markov_switching", "MarkovSwitching", "statsmodels"),
@@ -161,6 +165,14 @@ SHELF: tuple[ModelSpec, ...] = (
             standard=False,
         )
         for weighting, said in _WEIGHTINGS
+    ),
+    ModelSpec(
+        *("mlforecast", "trees", "LightGBM of lagged returns, session by session", "mlforecast_model"),
+        "MLForecastTrees",
+        takes_horizon=True,
+        package="mlforecast",
+        extra="mlforecast",
+        standard=False,
     ),
     _regime("specialist_crisis", "LightGBM of crisis sessions", "specialists", "SpecialistCrisis", "lightgbm"),
     _regime("specialist_trade_war", "LightGBM of trade wars", "specialists", "SpecialistTradeWar", "lightgbm"),
@@ -188,6 +200,22 @@ def chosen_models(asked: str) -> tuple[ModelSpec, ...]:
         return tuple(spec for spec in SHELF if spec.standard or asked == "all")
     names = [name.strip() for name in asked.split(",") if name.strip()]
     return _named(names)
+
+
+def require_packages(chosen: Sequence[ModelSpec]) -> None:
+    """Refuse models whose optional package is not installed, before anything is trained.
+
+    Raises:
+        MissingDependency: with every such model by name, and the extras that bring their packages.
+    """
+    lacking = [spec for spec in chosen if spec.extra and spec.package_major() is None]
+    if lacking:
+        extras = list(dict.fromkeys(spec.extra for spec in lacking))
+        raise MissingDependency(
+            f"packages are missing for {', '.join(spec.name for spec in lacking)}",
+            where="--models, ZL_MODELS",
+            action=f"uv sync {' '.join(f'--extra {extra}' for extra in extras)}, or leave these models out",
+        )
 
 
 def _named(names: Sequence[str]) -> tuple[ModelSpec, ...]:

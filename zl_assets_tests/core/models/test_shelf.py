@@ -11,8 +11,8 @@ import pytest
 
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.core.models.base import CONTRIBUTION_SCHEMA, Forecaster, floats, labelled_rows
-from zl_assets.core.models.shelf import ENSEMBLE, NO_CHANGE, SHELF, ModelSpec, chosen_models, models
-from zl_assets.errors import InputError
+from zl_assets.core.models.shelf import ENSEMBLE, NO_CHANGE, SHELF, ModelSpec, chosen_models, models, require_packages
+from zl_assets.errors import InputError, MissingDependency
 from zl_assets_tests.core.models.training_frames import random_walk, training_frame
 
 WEEK = HORIZONS["1w"]
@@ -70,6 +70,28 @@ class TestList:
     def test_a_package_that_is_not_installed_has_no_version(self) -> None:
         spec = ModelSpec("a", "trees", "A model", "benchmarks", "NoChange", package="not-a-distribution-of-anyone")
         assert spec.package_major() is None
+
+
+class TestPackages:
+    def test_a_machine_that_has_them_all_is_told_nothing(self) -> None:
+        require_packages(SHELF)
+
+    def test_models_whose_packages_are_missing_are_named_with_what_brings_them(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        known = ModelSpec.package_major
+        gone = {"prophet", "tensorflow"}
+        monkeypatch.setattr(ModelSpec, "package_major", lambda spec: None if spec.package in gone else known(spec))
+        require_packages(chosen_models("standard"))
+        with pytest.raises(MissingDependency) as refused:
+            require_packages(chosen_models("prophet,lstm,gru,lightgbm"))
+        assert str(refused.value) == (
+            "packages are missing for prophet, lstm, gru [--models, ZL_MODELS] "
+            "-> uv sync --extra prophet --extra neural, or leave these models out"
+        )
+
+    def test_what_a_plain_run_trains_needs_no_extra(self) -> None:
+        assert not [spec.name for spec in SHELF if spec.standard and spec.extra]
 
 
 class TestChosen:
