@@ -26,19 +26,15 @@ def world_frames(
     frames: list[pl.DataFrame] = []
     for column in closes.T:
         priced = days.with_columns(symbol=pl.lit("ZL"), close=pl.Series(column))
-        frame = (
-            with_technical(priced)
-            .with_columns(
-                data_date=pl.col("trade_date"),
-                target=pl.col("close").shift(-ahead) / pl.col("close") - 1,
-                target_date=pl.col("trade_date").shift(-ahead),
-                usable=True,
-                is_suspect=False,
-                sample_weight=100,
-                regime_name=pl.lit("simulated"),
-                split=pl.lit("train"),
-            )
-            .with_columns(ewma_volatility=ewma_volatility())
+        frame = with_technical(priced).with_columns(
+            data_date=pl.col("trade_date"),
+            target=pl.col("close").shift(-ahead) / pl.col("close") - 1,
+            target_date=pl.col("trade_date").shift(-ahead),
+            usable=True,
+            is_suspect=False,
+            sample_weight=100,
+            regime_name=pl.lit("simulated"),
+            split=pl.lit("train"),
         )
         frame = frame.with_columns(ewma_volatility=ewma_volatility())
         frames.append(frame.filter(pl.col("ma_63").is_not_null()))

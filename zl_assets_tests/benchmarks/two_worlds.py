@@ -63,13 +63,14 @@ class Published:
     def line(self) -> str:
         """One line of the table."""
         named = ", ".join(f"{model} {n}" for model, n in Counter(self.champions).most_common())
+        leading = ", ".join(f"{feature} {n}" for feature, n in Counter(self.drivers).most_common())
         return (
             f"{self.world:<10} {self.horizon:<4} {len(self.champions):>6} {self.found:>16} "
-            f"{np.mean(self.ratios):>12.3f}   {named}"
+            f"{np.mean(self.ratios):>12.3f}   {named:<28} {leading}"
         )
 
 
-HEADING = f"{'world':<10} {'hor.':<4} {'seeds':>6} {'not no-change':>16} {'CRPS ratio':>12}   published"
+HEADING = f"{'world':<10} {'hor.':<4} {'seeds':>6} {'not no-change':>16} {'CRPS ratio':>12}   {'published':<28} led by"
 
 
 def published(world: World, horizon: str, seeds: Sequence[int], chosen: Sequence[ModelSpec]) -> Published:
