@@ -21,6 +21,7 @@ from zl_assets.printing import (
     SIMULATED,
     flat,
     print_archived,
+    print_breakdown,
     print_forecasts,
     print_json,
     print_leaderboard,
@@ -137,15 +138,24 @@ def run(
 def leaderboard(
     home: HomeOption = None,
     horizon: HorizonOrAllOption = "all",
+    by: Annotated[
+        Literal["year", "regime"] | None, typer.Option(help="Each model's scores by year, or by market regime.")
+    ] = None,
     warehouse: WarehouseOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show how every model did out of fold beside no-change, the best first."""
-    from zl_assets.automation.leaderboard import newest_evaluation
+    from zl_assets.automation.leaderboard import evaluation_by, newest_evaluation
 
-    rows = newest_evaluation(_settings(home=home, warehouse=warehouse), _codes(horizon))
+    settings = _settings(home=home, warehouse=warehouse)
+    if by:
+        rows = evaluation_by(settings, _codes(horizon), "regime_name" if by == "regime" else by)
+    else:
+        rows = newest_evaluation(settings, _codes(horizon))
     if as_json:
         print_json({"simulated": bool(rows["is_simulated"].any()), "models": rows.to_dicts()})
+    elif by:
+        print_breakdown(rows, by)
     else:
         print_leaderboard(rows)
 

@@ -80,6 +80,24 @@ def print_leaderboard(rows: pl.DataFrame) -> None:
         _console().print(table)
 
 
+def print_breakdown(rows: pl.DataFrame, by: str) -> None:
+    """A table per horizon of `evaluation_by`: CRPS over no-change's, a column a group."""
+    from rich.table import Table
+
+    for (horizon,), models in rows.group_by("horizon", maintain_order=True):
+        title = f"{horizon}, out of fold, CRPS / no-change by {by}"
+        simulated = bool(models["is_simulated"].any())
+        table = Table(title=f"{SIMULATED}: {title}" if simulated else title, title_justify="left")
+        table.add_column("model")
+        groups = models.unique("group", maintain_order=True)
+        for group, windows in groups.select("group", "n_independent").iter_rows():
+            table.add_column(f"{group}\n({windows})", justify="right")
+        for (model,), scores in models.group_by("model", maintain_order=True):
+            table.add_row(str(model), *[_figure(r, ".3f") for r in scores["crps_vs_no_change"]])
+        table.caption = "in brackets: independent windows"
+        _console().print(table)
+
+
 def _figure(value: float | None, form: str) -> str:
     return "" if value is None else format(value, form)
 

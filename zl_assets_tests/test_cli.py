@@ -156,6 +156,28 @@ def test_leaderboard_as_tables_marks_what_is_published(simulated_home: Path) -> 
     assert sorted(body) == sorted({"no_change", "lightgbm"} - {champion} | {f"{champion} *"})
 
 
+def test_leaderboard_by_year_splits_the_same_rows(simulated_home: Path) -> None:
+    ended = zl("leaderboard", "--home", simulated_home, "--by", "year", "--json")
+    assert ended.json["simulated"] is True
+    found = ended.json["models"]
+    for of_all in leaderboard(simulated_home):
+        own = [m for m in found if (m["horizon"], m["model"]) == (of_all["horizon"], of_all["model"])]
+        years = [int(m["group"]) for m in own]
+        assert years == sorted(set(years))
+        assert sum(m["n"] for m in own) == of_all["n_rows"]
+        mean = sum(m["n"] * m["crps"] for m in own) / of_all["n_rows"]
+        assert mean == pytest.approx(of_all["crps"])
+
+
+def test_leaderboard_by_regime_as_tables(simulated_home: Path) -> None:
+    ended = zl("leaderboard", "--home", simulated_home, "--horizon", "1w", "--by", "regime")
+    assert (ended.code, ended.err) == (0, "")
+    assert "SIMULATED market: 1w, out of fold, CRPS / no-change by regime" in ended.out
+    models = [line.split("│")[1].strip() for line in ended.out.splitlines() if line.startswith("│")]
+    assert models == ["no_change", "lightgbm"]
+    assert zl("leaderboard", "--home", simulated_home, "--by", "month").code == 2
+
+
 def test_leaderboard_before_any_run(tmp_path: Path, vendor_home: Path) -> None:
     assert_refused(zl("leaderboard", "--home", tmp_path / "new"), "there is no warehouse yet", "zl run")
     assert not (tmp_path / "new").exists()

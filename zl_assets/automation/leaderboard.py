@@ -1,4 +1,4 @@
-"""`zl leaderboard`: how every model did out of fold at its newest evaluation."""
+"""`zl leaderboard`: how every model did out of fold at its newest evaluation, in all or by year or regime."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 from zl_assets.assets.evaluation import EVALUATION
 from zl_assets.build import build_warehouse
+from zl_assets.core.horizons import HORIZONS
 from zl_assets.errors import InputError
 from zl_assets.settings import Settings
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from zl_assets.core.evaluation.scores import Grouping
 
 
 def newest_evaluation(settings: Settings, horizons: Sequence[str]) -> pl.DataFrame:
@@ -30,3 +33,30 @@ def newest_evaluation(settings: Settings, horizons: Sequence[str]) -> pl.DataFra
     if chosen.is_empty():
         raise InputError("no model was evaluated yet", where=str(settings.place), action="run `zl run` first")
     return chosen
+
+
+def evaluation_by(settings: Settings, horizons: Sequence[str], by: Grouping) -> pl.DataFrame:
+    """Scores of the stored models by year or regime, from the forecasts in the model store.
+
+    Returns:
+        horizon, the columns of BREAKDOWN_SCHEMA, is_simulated.
+
+    Raises:
+        InputError: no model of these horizons was evaluated.
+        ConfigurationError: the model store of this home does not hold them.
+    """
+    import polars as pl
+
+    from zl_assets.artifacts import read_shelf
+    from zl_assets.core.evaluation.breakdown import breakdown
+    from zl_assets.core.evaluation.calibration import calibrated
+
+    evaluated = set(newest_evaluation(settings, horizons)["horizon"])
+    parts: list[pl.DataFrame] = []
+    for horizon in (HORIZONS[code] for code in horizons if code in evaluated):
+        shelf = read_shelf(settings.home, horizon.code)
+        told = {name: calibrated(artifact.oof, horizon.sessions) for name, artifact in shelf.items()}
+        simulated = any(artifact.simulated for artifact in shelf.values())
+        rows = breakdown(told, horizon, by)
+        parts.append(rows.select(pl.lit(horizon.code).alias("horizon"), *rows.columns, is_simulated=pl.lit(simulated)))
+    return pl.concat(parts)
