@@ -44,17 +44,19 @@ def write_json(path: Path, held: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path, *names: str) -> dict[str, Any]:
-    """Read what `write_json` wrote under these names and others.
+    """Read an object that `write_json` wrote, these names among its own.
 
     Raises:
-        InputError: the file is missing, is not JSON, or lacks a name.
+        InputError: the file is missing, is no JSON object, or lacks a name.
     """
     try:
         held: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from error
-    if not isinstance(held, dict) or any(name not in held for name in names):
-        raise unreadable(path, f"it lacks one of {', '.join(names)}")
+    if not isinstance(held, dict):
+        raise unreadable(path, "it holds no names")
+    if missing := [name for name in names if name not in held]:
+        raise unreadable(path, f"it lacks {', '.join(missing)}")
     return cast("dict[str, Any]", held)
 
 
