@@ -65,13 +65,12 @@ class Benchmark:
         held = read_parameters(path, cls.name)
         loaded = cls()
         try:
-            scale, degrees = (float(held["interval"][name]) for name in ("scale", "degrees"))
+            loaded._interval = StudentInterval.of(held["interval"])
             loaded._level = np.array(held["level"], dtype=np.float64)
-            if loaded._level.shape != (cls.levels,) or not np.isfinite([scale, degrees, *loaded._level]).all():
-                raise ValueError(f"it needs {cls.levels} levels and an interval, all finite")
+            if loaded._level.shape != (cls.levels,) or not np.isfinite(loaded._level).all():
+                raise ValueError(f"it needs {cls.levels} finite levels")
         except (ValueError, KeyError, TypeError) as error:
             raise unreadable(path, error) from error
-        loaded._interval = StudentInterval(scale, degrees)
         return loaded
 
     def explain(self, frame: pl.DataFrame) -> pl.DataFrame:  # noqa: ARG002

@@ -9,8 +9,9 @@ Belongs here: the shape of a forecast's errors. Where a point forecast comes fro
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -74,6 +75,20 @@ class StudentInterval:
             degrees = min(max(degrees, low), high)
             _, _, scale = stats.t.fit(units, fdf=degrees, floc=0.0)
         return cls(float(scale), float(degrees))
+
+    @classmethod
+    def of(cls, held: Mapping[str, Any]) -> Self:
+        """The interval whose numbers were written by name.
+
+        Raises:
+            KeyError: a number is missing.
+            TypeError: one is no number.
+            ValueError: one is not finite.
+        """
+        scale, degrees = float(held["scale"]), float(held["degrees"])
+        if not np.isfinite([scale, degrees]).all():
+            raise ValueError("its interval is not finite")
+        return cls(scale, degrees)
 
     def quantiles(self, point: Floats, volatility: Floats) -> Floats:
         """Quantiles of returns at QUANTILE_LEVELS around points at volatilities, each of shape (rows,); (rows, 7)."""

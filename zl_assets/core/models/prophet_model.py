@@ -125,7 +125,7 @@ class Prophet:
         held = read_parameters(directory / PARAMETERS_FILE, cls.name)
         try:
             loaded = cls(int(held["horizon_sessions"]))
-            loaded._interval = StudentInterval(**held["interval"])
+            loaded._interval = StudentInterval.of(held["interval"])
             loaded._curve = serialize.model_from_json((directory / CURVE_FILE).read_text(encoding="utf-8"))
             loaded._try_out()
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -313,7 +313,7 @@ class PointTrees(TreeForecaster):
         path = directory / INTERVAL_FILE
         held = read_json(path, "scale", "degrees")
         try:
-            self._interval = StudentInterval(float(held["scale"]), float(held["degrees"]))
+            self._interval = StudentInterval.of(held)
         except (TypeError, ValueError) as error:
             raise unreadable(path, error) from error
 

@@ -3,6 +3,9 @@ distribution they are quantiles of."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -127,3 +130,18 @@ class TestQuantiles:
         quantiles = StudentInterval(1.0, 5.0).quantiles(np.zeros(2), np.array([np.nan, 0.01]))
         assert np.isnan(quantiles[0]).all()
         assert np.isfinite(quantiles[1]).all()
+
+
+class TestNumbers:
+    def test_those_that_were_written_are_read_back(self) -> None:
+        interval = StudentInterval(0.1, 4.5)
+        assert StudentInterval.of(json.loads(json.dumps(asdict(interval)))) == interval
+
+    @pytest.mark.parametrize("wrong", [float("inf"), float("nan"), "wide", None, []])
+    @pytest.mark.parametrize("name", ["scale", "degrees"])
+    def test_one_that_is_missing_or_not_finite_is_refused(self, name: str, wrong: object) -> None:
+        whole = {"scale": 1.0, "degrees": 5.0}
+        with pytest.raises((TypeError, ValueError)):
+            StudentInterval.of({**whole, name: wrong})
+        with pytest.raises(KeyError, match=name):
+            StudentInterval.of({n: v for n, v in whole.items() if n != name})
