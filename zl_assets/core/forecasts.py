@@ -18,7 +18,7 @@ from zl_assets.core.conviction import Outlook, trust_history
 from zl_assets.core.direction import calibrated_direction, direction_probability
 from zl_assets.core.evaluation.calibration import calibrated
 from zl_assets.core.evaluation.judgement import Judgement, judge
-from zl_assets.core.evaluation.metrics import QUANTILE_COLUMNS, QUANTILE_LEVELS
+from zl_assets.core.evaluation.metrics import MEDIAN, QUANTILE_COLUMNS
 from zl_assets.core.horizons import Horizon
 from zl_assets.core.models.base import Floats, floats, matrix
 from zl_assets.errors import InputError
@@ -251,7 +251,7 @@ def _figures(
         rows["session_number"].to_numpy(),
         horizon.sessions,
     )
-    median = float(quantiles[-1, QUANTILE_LEVELS.index(0.5)])
+    median = float(quantiles[-1, MEDIAN])
     return {
         "predicted_return": median,
         "predicted_price": current * (1 + median),

@@ -19,6 +19,9 @@ QUANTILE_LEVELS: tuple[float, ...] = (0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95)
 QUANTILE_COLUMNS: tuple[str, ...] = tuple(f"q{round(level * 100):02d}" for level in QUANTILE_LEVELS)
 """Their columns, q05 to q95."""
 
+MEDIAN = QUANTILE_LEVELS.index(0.5)
+"""Place of the median among them."""
+
 TOO_GOOD_RMSE_RATIO = 0.7
 TOO_GOOD_HIT_RATE = 0.65
 TOO_GOOD_MIN_INDEPENDENT = 30

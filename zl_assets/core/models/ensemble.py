@@ -17,7 +17,7 @@ from typing import Self
 import numpy as np
 import polars as pl
 
-from zl_assets.core.evaluation.metrics import QUANTILE_COLUMNS, QUANTILE_LEVELS
+from zl_assets.core.evaluation.metrics import MEDIAN, QUANTILE_COLUMNS, QUANTILE_LEVELS
 from zl_assets.core.evaluation.scores import LEVEL_WEIGHTS
 from zl_assets.core.models.base import Floats, contributions, matrix, not_fitted, require_columns
 from zl_assets.core.models.parameters import read_json, unreadable, write_json
@@ -185,7 +185,7 @@ class Ensemble:
     def explain(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Share of each member in the median of the last row: its weight times its own median; see `Forecaster`."""
         last = frame.tail(1)
-        medians = self._quantiles(last)[0, :, QUANTILE_LEVELS.index(0.5)]
+        medians = self._quantiles(last)[0, :, MEDIAN]
         return contributions(self.members, self.weights(last)[0] * medians)
 
     def _quantiles(self, frame: pl.DataFrame) -> Floats:

@@ -1,6 +1,7 @@
-"""An interval around a point forecast, as wide as the market is volatile.
+"""How far outcomes spread: an interval around a point, as wide as the market is volatile, and quantiles of what came.
 
-Belongs here: the shape of a forecast's errors. Where a point forecast comes from is its model's business.
+Belongs here: the shape of a forecast's errors and of the outcomes learnt from. Where a point forecast comes from is its
+model's business.
 """
 
 # SciPy carries no types.
@@ -96,3 +97,14 @@ class StudentInterval:
 
         shape = self.scale * stats.t.ppf(np.array(QUANTILE_LEVELS), self.degrees)
         return np.expm1(np.log1p(point)[:, None] + volatility[:, None] * shape[None, :])
+
+
+def weighted_quantiles(values: Floats, weights: Floats) -> Floats:
+    """Quantiles at QUANTILE_LEVELS, shape (7,): each value stands in the middle of its weight, lines between them.
+
+    With equal weights this is definition 5 of Hyndman and Fan (1996).
+    """
+    order = np.argsort(values, kind="stable")
+    ordered, w = values[order], weights[order]
+    middle = (np.cumsum(w) - w / 2) / w.sum()
+    return np.interp(np.array(QUANTILE_LEVELS), middle, ordered)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zl_assets.core.evaluation.metrics import QUANTILE_LEVELS
+from zl_assets.core.evaluation.metrics import MEDIAN, QUANTILE_LEVELS
 from zl_assets.core.models.base import Floats
 from zl_assets.core.models.lightgbm_model import (
     booster_contributions,
@@ -17,7 +17,7 @@ from zl_assets.core.models.lightgbm_model import (
     write_booster,
 )
 from zl_assets.core.models.parameters import unreadable
-from zl_assets.core.models.trees import MEDIAN, QuantileTrees, Sample
+from zl_assets.core.models.trees import QuantileTrees, Sample
 
 if TYPE_CHECKING:
     import lightgbm

@@ -27,14 +27,13 @@ from zl_assets.core.models.base import (
     require_columns,
     require_rows,
 )
-from zl_assets.core.models.interval import LEAST_ERRORS, StudentInterval
+from zl_assets.core.models.interval import LEAST_ERRORS, StudentInterval, weighted_quantiles
 from zl_assets.core.models.parameters import read_json, unreadable, write_json
 from zl_assets.errors import InputError
 
 INTERVAL_FILE = "interval.json"
 QUANTILES_FILE = "quantiles.json"
 VOLATILITY = "ewma_volatility"
-MEDIAN = QUANTILE_LEVELS.index(0.5)
 
 
 @dataclass(frozen=True)
@@ -385,17 +384,6 @@ def rows_needed(level: float) -> float:
     """
     normal = NormalDist()
     return level * (1 - level) / normal.pdf(normal.inv_cdf(level)) ** 2
-
-
-def weighted_quantiles(values: Floats, weights: Floats) -> Floats:
-    """Quantiles at QUANTILE_LEVELS, shape (7,): each value stands in the middle of its weight, lines between them.
-
-    With equal weights this is definition 5 of Hyndman and Fan (1996).
-    """
-    order = np.argsort(values, kind="stable")
-    ordered, w = values[order], weights[order]
-    middle = (np.cumsum(w) - w / 2) / w.sum()
-    return np.interp(np.array(QUANTILE_LEVELS), middle, ordered)
 
 
 def _varies(column: pl.Series) -> bool:

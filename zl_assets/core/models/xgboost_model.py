@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zl_assets.core.evaluation.metrics import QUANTILE_LEVELS
+from zl_assets.core.evaluation.metrics import MEDIAN, QUANTILE_LEVELS
 from zl_assets.core.models.base import Floats
 from zl_assets.core.models.parameters import read_json, unreadable, write_json
 from zl_assets.core.models.trees import (
-    MEDIAN,
     PointTrees,
     QuantileTrees,
     Sample,

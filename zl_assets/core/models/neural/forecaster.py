@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 
-from zl_assets.core.evaluation.metrics import QUANTILE_LEVELS
+from zl_assets.core.evaluation.metrics import MEDIAN, QUANTILE_LEVELS
 from zl_assets.core.models.base import (
     STATIONARY_FEATURES,
     Floats,
@@ -24,6 +24,7 @@ from zl_assets.core.models.base import (
     require_columns,
     require_rows,
 )
+from zl_assets.core.models.interval import weighted_quantiles
 from zl_assets.core.models.neural.architectures import ARCHITECTURES, build
 from zl_assets.core.models.neural.checkpoint import Arrays
 from zl_assets.core.models.neural.runtime import Memory, load_keras, numpy_1_calls, resident_bytes
@@ -37,8 +38,6 @@ SCALING_FILE = "scaling.json"
 VOLATILITY = "ewma_volatility"
 PRIOR_OUTCOMES = 50
 """Outcomes imagined beside those of the training rows that depart nowhere; ten years hold 120 months, 40 quarters."""
-
-_MEDIAN = QUANTILE_LEVELS.index(0.5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,7 +234,7 @@ class NeuralForecaster:
         asked = np.repeat(last, 1 + len(scaling.features), axis=0)
         for i, feature in enumerate(scaling.features, start=1):
             asked[i, :, scaling.channels(feature)] = 0.0
-        medians = self._standardised(asked)[:, _MEDIAN] * self._expected(frame.tail(1))
+        medians = self._standardised(asked)[:, MEDIAN] * self._expected(frame.tail(1))
         return contributions(scaling.features, medians[0] - medians[1:])
 
     def _standardised(self, asked: Panel) -> Floats:
@@ -255,16 +254,6 @@ class NeuralForecaster:
         if self._fitted is None:
             raise not_fitted(self.architecture)
         return self._fitted
-
-
-def weighted_quantiles(values: Floats, weights: Floats) -> Floats:
-    """Quantiles at QUANTILE_LEVELS, each value at the middle of its share of the weights, linear between; shape (7,).
-
-    Weights that are all equal give definition 5 of Hyndman and Fan (1996).
-    """
-    order = np.argsort(values, kind="stable")
-    shares = weights[order] / weights.sum()
-    return np.interp(QUANTILE_LEVELS, np.cumsum(shares) - shares / 2, values[order])
 
 
 def _net_file(number: int) -> str:
