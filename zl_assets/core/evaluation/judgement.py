@@ -126,6 +126,23 @@ def judge(raw: Mapping[str, pl.DataFrame], calibrated: Mapping[str, pl.DataFrame
     return Judgement(horizon, ordered, champion, champion != NO_CHANGE, reason)
 
 
+def former_champions(
+    stored: pl.DataFrame, rows: pl.DataFrame, *, about: Sequence[str], told_apart_by: Sequence[str]
+) -> pl.DataFrame:
+    """Stored champions of what new rows are about, where these do not speak of them, as champions no more.
+
+    Args:
+        stored: rows of the table that the new ones go to, with is_champion and created_at.
+        rows: made at one moment, at least one; those returned have their schema.
+        about: columns that say what there is one champion of.
+        told_apart_by: columns that tell the rows about the same thing apart.
+    """
+    same = stored.filter("is_champion").join(rows.select(about).unique(), on=about, how="semi")
+    left = same.join(rows, on=[*about, *told_apart_by], how="anti")
+    former = left.with_columns(is_champion=pl.lit(value=False), created_at=rows["created_at"][0])
+    return former.select(pl.col(name).cast(dtype) for name, dtype in rows.schema.items())
+
+
 def _strict_p(test: TestResult, differences: Floats, horizon: Horizon) -> float:
     """The larger p-value of the horizon's test and of fixed smoothing.
 
