@@ -30,7 +30,6 @@ from typing import Any, Self
 
 import polars as pl
 
-from zl_assets.core.evaluation.scores import score
 from zl_assets.core.models.base import CONTRIBUTION_SCHEMA, Forecaster
 from zl_assets.core.models.importance import IMPORTANCE_SCHEMA
 from zl_assets.core.models.shelf import NO_CHANGE, ModelSpec, models
@@ -333,7 +332,7 @@ def _metrics(trained: TrainedModel) -> dict[str, Any]:
         "model_version": trained.model_version,
         "horizon": trained.horizon.code,
         "training_data": trained.training_data,
-        "out_of_fold": asdict(score(trained.oof, trained.horizon.sessions)),
+        "out_of_fold": asdict(trained.scores),
         "folds": trained.folds.to_dicts(),
         "n_rows": trained.n_rows,
         "n_effective": trained.n_effective,

@@ -117,11 +117,10 @@ def stored(log: Log, settings: Settings, found: "TrainedModel", *, simulated: bo
     """Write the artifact, and say what was found."""
     from zl_assets.artifacts import ArtifactPlace, write_artifact
     from zl_assets.core import figures
-    from zl_assets.core.evaluation.scores import score
 
     place = ArtifactPlace.of(found.spec, settings.home, found.horizon.code)
     path = write_artifact(place, found, run_id=log.run_id, simulated=simulated)
-    scores = score(found.oof, found.horizon.sessions)
+    scores = found.scores
     told: Mapping[str, float | int | None] = {
         "crps": scores.crps,
         "mae": scores.mae,

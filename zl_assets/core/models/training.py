@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from zl_assets.core.evaluation.metrics import QUANTILE_COLUMNS, kish_effective_size
+from zl_assets.core.evaluation.scores import Scores, score
 from zl_assets.core.evaluation.splits import Fold, Mode, PurgedWalkForward, plan_walk_forward
 from zl_assets.core.horizons import Horizon
 from zl_assets.core.models.base import Floats, Forecaster, floats, labelled_rows, matrix, require_columns
@@ -119,6 +121,11 @@ class TrainedModel:
     trained_first: date
     trained_last: date
     training_config: dict[str, Any]
+
+    @cached_property
+    def scores(self) -> Scores:
+        """Figures of `oof` by itself."""
+        return score(self.oof, self.horizon.sessions)
 
 
 def train(
