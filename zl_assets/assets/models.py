@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from zl_assets.assets.common import node, picture
-from zl_assets.assets.training import TABLE, table_name
+from zl_assets.assets.training import TABLE, is_simulated, training_rows
 from zl_assets.core.horizons import HORIZONS, Horizon
 from zl_assets.core.models.shelf import ENSEMBLE, SHELF, ModelSpec, models
 from zl_assets.settings import Settings
 from zl_assets.warehouse.base import Warehouse
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from zl_assets.core.models.training import TrainedModel
 
 GROUP = "models_{family}"
@@ -32,19 +30,6 @@ def _node(spec: ModelSpec) -> dict[str, Any]:
     description = f"{spec.title}: purged walk-forward beside no-change, then fitted on every labelled row"
     kind = (spec.package or "polars").removesuffix("-cpu")
     return node(spec.key, group=model_group(spec), kind=kind, description=description, per_horizon=True)
-
-
-def training_rows(warehouse: Warehouse, horizon: Horizon) -> "pl.DataFrame":
-    """The frame that models of a horizon learn from."""
-    from zl_assets.core.training_frame import training_frame
-
-    rows = warehouse.read(f"SELECT * FROM {table_name(horizon.code)} ORDER BY data_date")
-    return training_frame(rows, horizon)
-
-
-def is_simulated(frame: "pl.DataFrame") -> bool:
-    """Whether any row is of a simulated market."""
-    return bool(frame["source"].eq("simulated").any())
 
 
 def model_asset(spec: ModelSpec) -> dg.AssetsDefinition:
