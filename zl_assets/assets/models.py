@@ -28,7 +28,7 @@ def model_group(spec: ModelSpec) -> str:
 
 def _node(spec: ModelSpec) -> dict[str, Any]:
     description = f"{spec.title}: purged walk-forward beside no-change, then fitted on every labelled row"
-    kind = (spec.package or "polars").removesuffix("-cpu")
+    kind = spec.package or "polars"
     return node(spec.key, group=model_group(spec), kind=kind, description=description, per_horizon=True)
 
 
