@@ -5,6 +5,7 @@ All three carry the same interval, which is as wide as the market is volatile.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import asdict
 from pathlib import Path
 from typing import ClassVar, Self
@@ -20,7 +21,7 @@ PARAMETERS_FILE = "parameters.json"
 _COLUMNS = ("data_date", "ewma_volatility")
 
 
-class Benchmark:
+class Benchmark(ABC):
     """A point forecast that needs at most one number a week of the year, inside a Student-t interval."""
 
     name: ClassVar[str]
@@ -77,8 +78,9 @@ class Benchmark:
         """No feature moves a benchmark: no rows; see `Forecaster`."""
         return pl.DataFrame(schema=CONTRIBUTION_SCHEMA)
 
+    @abstractmethod
     def _learn(self, frame: pl.DataFrame, target: Floats) -> Floats:
-        raise NotImplementedError
+        """The numbers the point forecast is made of, shape (levels,)."""
 
     def _point(self, frame: pl.DataFrame) -> Floats:
         return np.full(frame.height, self._level[0])
