@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from zl_assets.core.evaluation.metrics import QUANTILE_COLUMNS, TOO_GOOD_HIT_RATE, TOO_GOOD_MIN_INDEPENDENT
+from zl_assets.core.evaluation.metrics import QUANTILE_COLUMNS
 from zl_assets.core.evaluation.scores import Scores, crps, score
 from zl_assets.core.evaluation.significance import TestResult, compare_losses, fixed_smoothing, holm, standard_error
 from zl_assets.core.horizons import Horizon
@@ -27,9 +27,6 @@ from zl_assets.errors import InputError
 
 SIGNIFICANCE = 0.05
 """Probability that at a horizon any model without skill is published in place of no-change."""
-
-TOO_GOOD_CRPS_RATIO = 0.7
-"""A model below this share of no-change's CRPS is a leak until proven otherwise."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +48,6 @@ class Standing:
     against_no_change: TestResult | None
     p_value: float | None
     against_ensemble: TestResult | None
-
-    @property
-    def too_good(self) -> bool:
-        """Whether the figures look like a leak."""
-        hit, enough = self.scores.hit_rate, self.scores.n_independent >= TOO_GOOD_MIN_INDEPENDENT
-        lucky = enough and hit is not None and hit > TOO_GOOD_HIT_RATE
-        return self.scores.crps < TOO_GOOD_CRPS_RATIO * self.raw_no_change_crps or lucky
-
-    @property
-    def raw_no_change_crps(self) -> float:
-        """CRPS of no-change before calibration."""
-        return self.raw.crps / (self.raw.crps_vs_no_change or 1.0)
 
 
 @dataclass(frozen=True)
