@@ -118,11 +118,15 @@ def stored(log: Log, settings: Settings, found: "TrainedModel", *, simulated: bo
         "effective_sample_size": round(found.n_effective, 1),
         "folds": found.folds.height,
     }
-    fan = figures.fan_figure(found.oof, f"{found.spec.name}, {found.horizon.code}", simulated=simulated)
+    title = f"{found.spec.name}, {found.horizon.code}"
+    pictures = {"out_of_fold": figures.fan_figure(found.oof, title, simulated=simulated)}
+    if found.feature_importance["gain_share"].is_not_null().any():
+        pictures["importance"] = figures.importance_figure(found.feature_importance, title, simulated=simulated)
     log.metrics.update(told)
     log.parameters.update({"simulated": simulated, "artifact": str(path.relative_to(settings.home))})
     log.parameters.update(found.training_config)
-    log.files.update({"out_of_fold.png": fan, "metrics.json": (path / "metrics.json").read_bytes()})
+    log.files.update({f"{name}.png": drawn for name, drawn in pictures.items()})
+    log.files.update({"metrics.json": (path / "metrics.json").read_bytes()})
     return dg.MaterializeResult(
         metadata={
             "simulated": simulated,
@@ -131,6 +135,6 @@ def stored(log: Log, settings: Settings, found: "TrainedModel", *, simulated: bo
             "run_id": log.run_id,
             "columns_used": ", ".join(found.forecaster.columns_used),
             **{name: value for name, value in told.items() if value is not None},
-            "out_of_fold": picture(fan),
+            **{name: picture(drawn) for name, drawn in pictures.items()},
         }
     )
