@@ -30,7 +30,6 @@ from typing import Any, Self
 
 import polars as pl
 
-from zl_assets.core.evaluation.scores import score
 from zl_assets.core.models.base import CONTRIBUTION_SCHEMA, Forecaster
 from zl_assets.core.models.importance import IMPORTANCE_SCHEMA
 from zl_assets.core.models.shelf import NO_CHANGE, ModelSpec, models
@@ -54,6 +53,16 @@ FORECASTS = "forecasts"
 """Directory of the forecasts of a horizon and surface, beside the families of models."""
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+def horizon_directory(home: Path, horizon: str) -> Path:
+    """Directory of what is stored of a horizon, by surface.
+
+    Args:
+        home: directory that holds `Models`.
+        horizon: its code.
+    """
+    return home / "Models" / "local" / f"horizon_{horizon}"
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,7 @@ class ArtifactPlace:
     @property
     def directory(self) -> Path:
         """Directory that holds the versions."""
-        return self.home / "Models" / "local" / f"horizon_{self.horizon}" / self.surface / self.family / self.model
+        return horizon_directory(self.home, self.horizon) / self.surface / self.family / self.model
 
     def version(self, version: str) -> Path:
         """Directory of one version.
@@ -183,7 +192,7 @@ def write_artifact(place: ArtifactPlace, trained: TrainedModel, *, run_id: str, 
                 _swap_in(fresh, target)
             finally:
                 shutil.rmtree(fresh, ignore_errors=True)
-            _write_latest(place.directory, target.name)
+            _replace_file(place.directory / LATEST_FILE, _lines([target.name]))
     return target
 
 
@@ -290,18 +299,12 @@ def write_forecasts(home: Path, horizon: str, training_data: str, rows: pl.DataF
         WarehouseError: the directory cannot be written.
     """
     _check_name(training_data)
-    directory = home / "Models" / "local" / f"horizon_{horizon}" / surface / FORECASTS
+    directory = horizon_directory(home, horizon) / surface / FORECASTS
     target = directory / f"{training_data}.parquet"
     with _storage_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
         with _exclusive(directory):
-            fresh = directory / f".{target.name}.new"
-            try:
-                _write_file(fresh, _parquet(rows))
-                fresh.replace(target)
-            finally:
-                fresh.unlink(missing_ok=True)
-            _sync(directory)
+            _replace_file(target, _parquet(rows))
     return target
 
 
@@ -329,7 +332,7 @@ def _metrics(trained: TrainedModel) -> dict[str, Any]:
         "model_version": trained.model_version,
         "horizon": trained.horizon.code,
         "training_data": trained.training_data,
-        "out_of_fold": asdict(score(trained.oof, trained.horizon.sessions)),
+        "out_of_fold": asdict(trained.scores),
         "folds": trained.folds.to_dicts(),
         "n_rows": trained.n_rows,
         "n_effective": trained.n_effective,
@@ -391,14 +394,15 @@ def _swap_in(fresh: Path, target: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _write_latest(directory: Path, version: str) -> None:
-    fresh = directory / f".{LATEST_FILE}.new"
+def _replace_file(path: Path, content: bytes) -> None:
+    """Write a file beside its place and rename it there: what is in its place is whole, the old or the new."""
+    fresh = path.with_name(f".{path.name}.new")
     try:
-        _write_file(fresh, _lines([version]))
-        fresh.replace(directory / LATEST_FILE)
+        _write_file(fresh, content)
+        fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)
-    _sync(directory)
+    _sync(path.parent)
 
 
 def _recover(directory: Path) -> None:

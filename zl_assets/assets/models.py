@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from zl_assets.assets.common import node, picture
-from zl_assets.assets.training import TABLE, table_name
+from zl_assets.assets.training import TABLE, is_simulated, training_rows
 from zl_assets.core.horizons import HORIZONS, Horizon
 from zl_assets.core.models.shelf import ENSEMBLE, SHELF, ModelSpec, models
 from zl_assets.settings import Settings
 from zl_assets.warehouse.base import Warehouse
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from zl_assets.core.models.training import TrainedModel
 
 GROUP = "models_{family}"
@@ -30,21 +28,8 @@ def model_group(spec: ModelSpec) -> str:
 
 def _node(spec: ModelSpec) -> dict[str, Any]:
     description = f"{spec.title}: purged walk-forward beside no-change, then fitted on every labelled row"
-    kind = (spec.package or "polars").removesuffix("-cpu")
+    kind = spec.package or "polars"
     return node(spec.key, group=model_group(spec), kind=kind, description=description, per_horizon=True)
-
-
-def training_rows(warehouse: Warehouse, horizon: Horizon) -> "pl.DataFrame":
-    """The frame that models of a horizon learn from."""
-    from zl_assets.core.training_frame import training_frame
-
-    rows = warehouse.read(f"SELECT * FROM {table_name(horizon.code)} ORDER BY data_date")
-    return training_frame(rows, horizon)
-
-
-def is_simulated(frame: "pl.DataFrame") -> bool:
-    """Whether any row is of a simulated market."""
-    return bool(frame["source"].eq("simulated").any())
 
 
 def model_asset(spec: ModelSpec) -> dg.AssetsDefinition:
@@ -117,11 +102,10 @@ def stored(log: Log, settings: Settings, found: "TrainedModel", *, simulated: bo
     """Write the artifact, and say what was found."""
     from zl_assets.artifacts import ArtifactPlace, write_artifact
     from zl_assets.core import figures
-    from zl_assets.core.evaluation.scores import score
 
     place = ArtifactPlace.of(found.spec, settings.home, found.horizon.code)
     path = write_artifact(place, found, run_id=log.run_id, simulated=simulated)
-    scores = score(found.oof, found.horizon.sessions)
+    scores = found.scores
     told: Mapping[str, float | int | None] = {
         "crps": scores.crps,
         "mae": scores.mae,
@@ -134,11 +118,15 @@ def stored(log: Log, settings: Settings, found: "TrainedModel", *, simulated: bo
         "effective_sample_size": round(found.n_effective, 1),
         "folds": found.folds.height,
     }
-    fan = figures.fan_figure(found.oof, f"{found.spec.name}, {found.horizon.code}", simulated=simulated)
+    title = f"{found.spec.name}, {found.horizon.code}"
+    pictures = {"out_of_fold": figures.fan_figure(found.oof, title, simulated=simulated)}
+    if found.feature_importance["gain_share"].is_not_null().any():
+        pictures["importance"] = figures.importance_figure(found.feature_importance, title, simulated=simulated)
     log.metrics.update(told)
     log.parameters.update({"simulated": simulated, "artifact": str(path.relative_to(settings.home))})
     log.parameters.update(found.training_config)
-    log.files.update({"out_of_fold.png": fan, "metrics.json": (path / "metrics.json").read_bytes()})
+    log.files.update({f"{name}.png": drawn for name, drawn in pictures.items()})
+    log.files.update({"metrics.json": (path / "metrics.json").read_bytes()})
     return dg.MaterializeResult(
         metadata={
             "simulated": simulated,
@@ -147,6 +135,6 @@ def stored(log: Log, settings: Settings, found: "TrainedModel", *, simulated: bo
             "run_id": log.run_id,
             "columns_used": ", ".join(found.forecaster.columns_used),
             **{name: value for name, value in told.items() if value is not None},
-            "out_of_fold": picture(fan),
+            **{name: picture(drawn) for name, drawn in pictures.items()},
         }
     )

@@ -8,7 +8,7 @@ import dagster as dg
 from pydantic import Field
 
 from zl_assets.assets.common import counts, merged, node, utc_now
-from zl_assets.assets.training import TABLE
+from zl_assets.assets.training import TABLE, is_simulated, table_name, training_rows
 from zl_assets.core.horizons import HORIZONS, Horizon
 from zl_assets.errors import InputError
 from zl_assets.warehouse.base import MergeResult, Warehouse
@@ -92,13 +92,12 @@ def judge(
     """
     from zl_assets.core.evaluation.family_gate import QUICK, GateConfig, gate
     from zl_assets.core.evaluation.family_impact import GateContext, impact_rows
-    from zl_assets.core.training_frame import training_frame
 
     families = gated.load(request.horizon.code)
     chosen = _chosen(families, request)
-    table = TABLE.replace("_prod_", f"_{request.surface}_") + f"_{request.horizon.code}"
-    frame = training_frame(warehouse.read(f"SELECT * FROM {table} ORDER BY data_date"), request.horizon)
+    frame = training_rows(warehouse, request.horizon, request.surface)
     if frame.is_empty():
+        table = table_name(request.horizon.code, request.surface)
         raise InputError(f"{table} holds no row to learn from", action=f"run `zl run --horizon {request.horizon.code}`")
     evidence = gate(
         frame,
@@ -115,7 +114,7 @@ def judge(
         surface=request.surface,
         horizon=request.horizon,
         seed=request.seed,
-        is_simulated=bool(frame["source"].eq("simulated").any()),
+        is_simulated=is_simulated(frame),
         run_id=request.run_id,
         created_at=utc_now(),
     )

@@ -1,14 +1,18 @@
 """The training view of a horizon, and the frozen table that models learn from."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from zl_assets.assets.common import WAREHOUSE_POOL, column_schema, node
 from zl_assets.assets.features import MATRIX
+from zl_assets.core.horizons import Horizon
 from zl_assets.core.instruments import FORECAST_SYMBOL, SECOND_SYMBOL
 from zl_assets.warehouse.base import Warehouse
 from zl_assets.warehouse.contracts import contract, view_sql
+
+if TYPE_CHECKING:
+    import polars as pl
 
 FLAT = "training.vw_flat"
 VIEW = "training.vw_zl_flat"
@@ -24,6 +28,19 @@ def view_name(horizon: str, symbol: str = FORECAST_SYMBOL) -> str:
 def table_name(horizon: str, surface: str = "prod") -> str:
     """Name of the frozen training table of a horizon and surface."""
     return f"training.zl_training_{surface}_allhistory_{horizon}"
+
+
+def training_rows(warehouse: Warehouse, horizon: Horizon, surface: str = "prod") -> "pl.DataFrame":
+    """The frame that models of a horizon learn from."""
+    from zl_assets.core.training_frame import training_frame
+
+    rows = warehouse.read(f"SELECT * FROM {table_name(horizon.code, surface)} ORDER BY data_date")
+    return training_frame(rows, horizon)
+
+
+def is_simulated(frame: "pl.DataFrame") -> bool:
+    """Whether any row is of a simulated market."""
+    return bool(frame["source"].eq("simulated").any())
 
 
 def _view_node(name: str, symbol: str) -> dict[str, Any]:

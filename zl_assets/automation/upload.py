@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zl_assets.artifacts import FORECASTS as STORED
+from zl_assets.artifacts import horizon_directory
 from zl_assets.assets.predictions import FORECASTS, LATEST, latest_name
 from zl_assets.errors import InputError
 from zl_assets.warehouse.base import Warehouse
@@ -50,7 +51,7 @@ def upload(
         InputError: there is no forecast, or a simulated one that is not allowed, or the warehouse holds rows of the
             other world, real or simulated.
     """
-    files = [p for h in horizons for p in sorted((home / "Models" / "local" / f"horizon_{h}").glob(_PATTERN))]
+    files = [p for h in horizons for p in sorted(horizon_directory(home, h).glob(_PATTERN))]
     if not files:
         raise InputError("there is no forecast to upload", where=str(home / "Models"), action="run `zl run` first")
     rows = _forecasts(files)

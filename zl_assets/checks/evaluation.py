@@ -21,8 +21,12 @@ def evaluate_not_too_good(rows: "pl.DataFrame") -> Verdict:
     """No model is so good that it must have seen the future."""
     import polars as pl
 
-    from zl_assets.core.evaluation.judgement import TOO_GOOD_CRPS_RATIO
-    from zl_assets.core.evaluation.metrics import TOO_GOOD_HIT_RATE, TOO_GOOD_MIN_INDEPENDENT, TOO_GOOD_RMSE_RATIO
+    from zl_assets.core.evaluation.metrics import (
+        TOO_GOOD_CRPS_RATIO,
+        TOO_GOOD_HIT_RATE,
+        TOO_GOOD_MIN_INDEPENDENT,
+        TOO_GOOD_RMSE_RATIO,
+    )
 
     lucky = (pl.col("hit_rate") > TOO_GOOD_HIT_RATE) & (pl.col("n_independent") >= TOO_GOOD_MIN_INDEPENDENT)
     beats = (pl.col("raw_crps_vs_no_change") < TOO_GOOD_CRPS_RATIO) | (

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from zl_assets.assets.models import training_rows
+from zl_assets.assets.training import training_rows
 from zl_assets.checks.common import Check, Verdict, evaluated, no_offender, specs
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.core.models.shelf import SHELF, ModelSpec

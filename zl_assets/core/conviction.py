@@ -18,6 +18,7 @@ import polars as pl
 from zl_assets.core.evaluation.metrics import QUANTILE_LEVELS
 from zl_assets.core.features.trailing import annual_volatility
 from zl_assets.core.models.base import Floats
+from zl_assets.core.training_frame import sound_return
 from zl_assets.errors import InputError
 
 CRISIS_SHARE, SIGNAL_SHARE, REGIME_SHARE = 0.4, 0.3, 0.3
@@ -222,9 +223,7 @@ def past_percentile(values: Floats) -> Floats:
 def volatility_of_30_sessions() -> pl.Expr:
     """Annual volatility of ZL over 30 sessions, a fraction, from the columns return_1d and is_suspect.
 
-    The sample deviation of daily log returns times the root of 252. A return from or to a suspect close counts for
-    nothing; with fewer than 24 others, null.
+    The sample deviation of daily log returns times the root of 252. A return that is not sound counts for nothing; with
+    fewer than 24 others, null.
     """
-    suspect = pl.col("is_suspect") | pl.col("is_suspect").shift(1, fill_value=False)
-    move = pl.when(~suspect).then((pl.col("return_1d") + 1).log())
-    return annual_volatility(move, VOLATILITY_SESSIONS)
+    return annual_volatility((sound_return() + 1).log(), VOLATILITY_SESSIONS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from zl_assets.core.evaluation.metrics import QUANTILE_LEVELS
+from zl_assets.core.evaluation.metrics import MEDIAN, QUANTILE_LEVELS
 from zl_assets.core.models.base import Floats
 from zl_assets.errors import InputError
 
@@ -21,7 +21,6 @@ PRIOR_DEVIATION = 1.0
 _LARGEST_ODDS = 6.0
 _STEEPEST = 4.0
 _LEVELS = np.array(QUANTILE_LEVELS)
-_MIDDLE = QUANTILE_LEVELS.index(0.50)
 
 
 def direction_probability(quantiles: Floats) -> Floats:
@@ -39,7 +38,7 @@ def direction_probability(quantiles: Floats) -> Floats:
     q = np.sort(np.where(known[:, None], quantiles, 0.0), axis=1)
     below, not_above = (q < 0).sum(axis=1), (q <= 0).sum(axis=1)
     # Where no quantile is 0, this picks any level and is not used.
-    shared = _LEVELS[np.clip(_MIDDLE, below, not_above - 1)]
+    shared = _LEVELS[np.clip(MEDIAN, below, not_above - 1)]
     level = np.where(not_above > below, shared, _level_between(q, below))
     return np.where(known, 1 - level, np.nan)
 

@@ -60,32 +60,6 @@ def price_figure(sessions: pl.DataFrame) -> bytes:
     return _png(chart, title)
 
 
-def out_of_fold_figure(oof: pl.DataFrame, horizon: str, *, simulated: bool) -> bytes:
-    """Out-of-fold forecast returns against the returns that came, over time.
-
-    Args:
-        oof: data_date, actual_return and predicted_return of one horizon.
-        horizon: its code.
-        simulated: whether the market is simulated.
-    """
-    import altair as alt
-
-    long = oof.select("data_date", actual="actual_return", forecast="predicted_return").unpivot(
-        index="data_date", variable_name="series", value_name="return"
-    )
-    colours = alt.Scale(domain=["actual", "forecast"], range=["#9a9a9a", "#d95f02"])
-    chart = (
-        alt.Chart(long)
-        .mark_line(size=1)
-        .encode(
-            x=alt.X("data_date:T", title="forecast made after", axis=alt.Axis(format="%Y", tickCount="year")),
-            y=alt.Y("return:Q", axis=alt.Axis(format="%"), title=f"return over {horizon}"),
-            color=alt.Color("series:N", scale=colours, title=None),
-        )
-    )
-    return _png(chart, titled(f"Out-of-fold {horizon} forecasts against what came", simulated=simulated))
-
-
 def fan_figure(forecasts: pl.DataFrame, title: str, *, simulated: bool) -> bytes:
     """Out-of-fold medians and intervals against the returns that came, over time.
 
@@ -171,25 +145,25 @@ def crps_figure(calibrated: Mapping[str, pl.DataFrame], horizon: str, *, simulat
     return _png(chart, titled(f"CRPS of the {horizon} forecasts by quarter", simulated=simulated))
 
 
-def importance_figure(importance: pl.DataFrame, horizon: str, *, simulated: bool) -> bytes:
+def importance_figure(importance: pl.DataFrame, title: str, *, simulated: bool) -> bytes:
     """Share of the total gain per feature.
 
     Args:
-        importance: feature and gain_share.
-        horizon: code of the horizon.
+        importance: feature and gain_share (null for a column that no tree is offered) of one model.
+        title: which model and horizon.
         simulated: whether the market is simulated.
     """
     import altair as alt
 
     chart = (
-        alt.Chart(importance.select("feature", "gain_share"))
+        alt.Chart(importance.select("feature", "gain_share").drop_nulls())
         .mark_bar(color="#1b9e77")
         .encode(
             x=alt.X("gain_share:Q", axis=alt.Axis(format="%"), title="share of gain"),
             y=alt.Y("feature:N", sort="-x", title=None),
         )
     )
-    return _png(chart, titled(f"What the {horizon} model looks at", simulated=simulated))
+    return _png(chart, titled(f"{title}: what the trees split on", simulated=simulated))
 
 
 def _png(chart: alt.Chart | alt.LayerChart | alt.FacetChart, title: str) -> bytes:

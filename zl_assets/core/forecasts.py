@@ -17,8 +17,8 @@ import polars as pl
 from zl_assets.core.conviction import Outlook, trust_history
 from zl_assets.core.direction import calibrated_direction, direction_probability
 from zl_assets.core.evaluation.calibration import calibrated
-from zl_assets.core.evaluation.judgement import Judgement, judge
-from zl_assets.core.evaluation.metrics import QUANTILE_COLUMNS, QUANTILE_LEVELS
+from zl_assets.core.evaluation.judgement import Judgement, former_champions, judge
+from zl_assets.core.evaluation.metrics import MEDIAN, QUANTILE_COLUMNS
 from zl_assets.core.horizons import Horizon
 from zl_assets.core.models.base import Floats, floats, matrix
 from zl_assets.errors import InputError
@@ -251,7 +251,7 @@ def _figures(
         rows["session_number"].to_numpy(),
         horizon.sessions,
     )
-    median = float(quantiles[-1, QUANTILE_LEVELS.index(0.5)])
+    median = float(quantiles[-1, MEDIAN])
     return {
         "predicted_return": median,
         "predicted_price": current * (1 + median),
@@ -272,11 +272,7 @@ def superseded(stored: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
         stored: rows of FORECAST_SCHEMA.
         rows: of one publication, at least one.
     """
-    about = ("as_of_date", "horizon")
-    same = stored.filter("is_champion").join(rows.select(about).unique(), on=about, how="semi")
-    left = same.join(rows, on=[*about, "model", "model_version"], how="anti")
-    told = left.with_columns(is_champion=pl.lit(value=False), created_at=rows["created_at"][0])
-    return told.select(pl.col(name).cast(dtype) for name, dtype in FORECAST_SCHEMA.items())
+    return former_champions(stored, rows, about=("as_of_date", "horizon"), told_apart_by=("model", "model_version"))
 
 
 def told_drivers(drivers: pl.DataFrame, current_price: float) -> str | None:

@@ -26,9 +26,13 @@ def training_frame(rows: pl.DataFrame, horizon: Horizon) -> pl.DataFrame:
 def ewma_volatility() -> pl.Expr:
     """Volatility of one session's log return, from it and those before, weighted by DECAY per session back.
 
-    A return from or to a suspect close counts for nothing: the estimate stays as it was. Rows come in order of their
-    sessions.
+    A return that is not sound counts for nothing: the estimate stays as it was. Rows come in order of their sessions.
     """
-    suspect = pl.col("is_suspect") | pl.col("is_suspect").shift(1, fill_value=False)
-    move = pl.when(~suspect).then((pl.col("return_1d") + 1).log())
+    move = (sound_return() + 1).log()
     return move.pow(2).ewm_mean(alpha=1 - DECAY, ignore_nulls=True).forward_fill().sqrt()
+
+
+def sound_return() -> pl.Expr:
+    """The return of a session; null where it is unknown, or from or to a suspect close. Rows come in order."""
+    suspect = pl.col("is_suspect") | pl.col("is_suspect").shift(1, fill_value=False)
+    return pl.when(~suspect).then(pl.col("return_1d").cast(pl.Float64).fill_nan(None))

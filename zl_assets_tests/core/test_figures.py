@@ -14,7 +14,6 @@ from zl_assets.core.figures import (
     crps_figure,
     fan_figure,
     importance_figure,
-    out_of_fold_figure,
     price_figure,
     reliability_figure,
     titled,
@@ -23,8 +22,7 @@ from zl_assets_tests.core.models.made_forecasts import WEEK, forecast, market
 
 PNG = b"\x89PNG\r\n\x1a\n"
 DAYS = [date(2019, 12, 2) + timedelta(days=n) for n in range(60)]
-OOF = pl.DataFrame({"data_date": DAYS, "actual_return": [0.01] * 60, "predicted_return": [0.0] * 60})
-IMPORTANCE = pl.DataFrame({"feature": ["rsi_14", "return_1d"], "gain_share": [0.7, 0.3]})
+IMPORTANCE = pl.DataFrame({"feature": ["rsi_14", "return_1d", "ewma_volatility"], "gain_share": [0.7, 0.3, None]})
 MARKET = market(300)
 """Its last week has no outcome yet."""
 MADE = {"no_change": forecast(MARKET), "lightgbm": forecast(MARKET, 0.02, 0.05)}
@@ -59,14 +57,13 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 def test_a_simulated_market_is_named_in_every_title(drawn: list[dict[str, Any]]) -> None:
     figures = [
         price_figure(sessions("simulated")),
-        out_of_fold_figure(OOF, "1w", simulated=True),
-        importance_figure(IMPORTANCE, "1w", simulated=True),
+        importance_figure(IMPORTANCE, "lightgbm, 1w", simulated=True),
         fan_figure(MADE["no_change"], "no_change, 1w", simulated=True),
         reliability_figure(MADE, "1w", simulated=True),
         crps_figure(MADE, "1w", simulated=True),
     ]
     assert all(f.startswith(PNG) for f in figures)
-    assert len(drawn) == len(figures) == 6
+    assert len(drawn) == len(figures) == 5
     assert all(spec["title"].startswith("SIMULATED market, not real prices: ") for spec in drawn)
 
 
@@ -88,8 +85,11 @@ def test_the_price_figure_shows_the_regimes_of_its_days_only(drawn: list[dict[st
 
 def test_more_rows_than_a_web_page_may_hold_are_drawn() -> None:
     days = [date(1995, 1, 2) + timedelta(days=n) for n in range(6000)]
-    long = pl.DataFrame({"data_date": days, "actual_return": [0.0] * 6000, "predicted_return": [0.0] * 6000})
-    assert out_of_fold_figure(long, "1w", simulated=False).startswith(PNG)
+    flags = {"is_roll": False, "is_suspect": False, "source": "databento"}
+    long = pl.DataFrame({"trade_date": days, "close": [30.0] * 6000}).with_columns(
+        **{name: pl.lit(value) for name, value in flags.items()}
+    )
+    assert price_figure(long).startswith(PNG)
 
 
 def test_the_fan_shows_every_fifth_forecast_the_one_without_outcome_too(drawn: list[dict[str, Any]]) -> None:
@@ -123,3 +123,10 @@ def test_crps_is_that_of_a_quarter_over_no_changes(drawn: list[dict[str, Any]]) 
     }
     [ratio] = [r["ratio"] for r in shown if r["model"] == "lightgbm" and r["quarter"].startswith("2018-01")]
     assert ratio == pytest.approx(losses["lightgbm"] / losses["no_change"])
+
+
+def test_importance_is_the_share_of_gain_of_what_trees_can_split_on(drawn: list[dict[str, Any]]) -> None:
+    importance_figure(IMPORTANCE, "lightgbm, 1w", simulated=False)
+    [shown] = drawn[0]["datasets"].values()
+    assert {row["feature"]: row["gain_share"] for row in shown} == {"rsi_14": 0.7, "return_1d": 0.3}
+    assert drawn[0]["title"] == "lightgbm, 1w: what the trees split on"

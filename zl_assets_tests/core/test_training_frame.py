@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zl_assets.core.horizons import HORIZONS
-from zl_assets.core.training_frame import DECAY, ewma_volatility, training_frame
+from zl_assets.core.training_frame import DECAY, ewma_volatility, sound_return, training_frame
 
 
 def made(n: int = 300, suspect: tuple[int, ...] = ()) -> pl.DataFrame:
@@ -82,3 +82,14 @@ def test_a_return_from_or_to_a_suspect_close_counts_for_nothing(suspect: int) ->
 def test_later_rows_touch_no_earlier_volatility(cut: int, suspect: list[int]) -> None:
     rows = made(200, tuple(suspect))
     assert volatility(rows.head(cut)).tobytes() == volatility(rows)[:cut].tobytes()
+
+
+def test_a_return_is_sound_where_it_is_known_and_neither_close_is_suspect() -> None:
+    rows = pl.DataFrame(
+        {
+            "return_1d": [0.1, 0.2, 0.3, 0.4, None, float("nan"), 0.7, 0.8],
+            "is_suspect": [False, False, True, False, False, False, None, False],
+        }
+    )
+    found = rows.select(sound_return()).to_series()
+    assert found.to_list() == [0.1, 0.2, None, None, None, None, None, None]

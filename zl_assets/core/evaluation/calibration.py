@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from zl_assets.core.evaluation.metrics import QUANTILE_COLUMNS, QUANTILE_LEVELS
+from zl_assets.core.evaluation.metrics import MEDIAN, QUANTILE_COLUMNS, QUANTILE_LEVELS
 from zl_assets.core.models.base import Floats, floats, matrix, require_columns
 from zl_assets.errors import InputError
 
@@ -37,8 +37,7 @@ STEP = 0.02
 CALM, WILD = 1 / 3, 2 / 3
 """Bounds of the volatility states: ranks of the 21-session volatility within its trailing year."""
 
-_MEDIAN = QUANTILE_LEVELS.index(0.5)
-_PAIRS = tuple((k, len(QUANTILE_LEVELS) - 1 - k) for k in range(_MEDIAN))
+_PAIRS = tuple((k, len(QUANTILE_LEVELS) - 1 - k) for k in range(MEDIAN))
 _MISSED = np.array([2 * QUANTILE_LEVELS[low] for low, _ in _PAIRS])
 _STATES = 3
 _COLUMNS = ("session_number", "vol_percentile", "actual_return", *QUANTILE_COLUMNS)
@@ -59,20 +58,20 @@ def calibrated(forecasts: pl.DataFrame, horizon_sessions: int) -> pl.DataFrame:
     sessions = forecasts["session_number"].cast(pl.Int64).to_numpy()
     quantiles = matrix(forecasts, QUANTILE_COLUMNS)
     low, high = (quantiles[:, [p[side] for p in _PAIRS]] for side in (0, 1))
-    below, above = quantiles[:, [_MEDIAN]] - low, high - quantiles[:, [_MEDIAN]]
+    below, above = quantiles[:, [MEDIAN]] - low, high - quantiles[:, [MEDIAN]]
     if (np.diff(sessions) <= 0).any() or not ((below > 0) & (above > 0)).all():
         raise InputError(
             "forecasts come in order of their sessions, and each interval has a width on both sides of its median",
             where=f"{forecasts.height} forecasts",
             action="sort them, and look at the model's quantiles",
         )
-    away = floats(forecasts, "actual_return")[:, None] - quantiles[:, [_MEDIAN]]
+    away = floats(forecasts, "actual_return")[:, None] - quantiles[:, [MEDIAN]]
     scores = np.maximum(-away / below, away / above)
     factors = _factors(sessions, _states(forecasts), scores, horizon_sessions)
     wider = quantiles.copy()
     for n, (left, right) in enumerate(_PAIRS):
-        wider[:, left] = quantiles[:, _MEDIAN] - factors[:, n] * below[:, n]
-        wider[:, right] = quantiles[:, _MEDIAN] + factors[:, n] * above[:, n]
+        wider[:, left] = quantiles[:, MEDIAN] - factors[:, n] * below[:, n]
+        wider[:, right] = quantiles[:, MEDIAN] + factors[:, n] * above[:, n]
     # The factors of the three intervals move apart, so that a wide one may end inside a narrow one.
     ordered = np.sort(wider, axis=1)
     return forecasts.with_columns(pl.Series(name, ordered[:, n]) for n, name in enumerate(QUANTILE_COLUMNS))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from zl_assets.core.evaluation.metrics import QUANTILE_COLUMNS, TOO_GOOD_HIT_RATE, TOO_GOOD_MIN_INDEPENDENT
+from zl_assets.core.evaluation.metrics import QUANTILE_COLUMNS
 from zl_assets.core.evaluation.scores import Scores, crps, score
 from zl_assets.core.evaluation.significance import TestResult, compare_losses, fixed_smoothing, holm, standard_error
 from zl_assets.core.horizons import Horizon
@@ -27,9 +27,6 @@ from zl_assets.errors import InputError
 
 SIGNIFICANCE = 0.05
 """Probability that at a horizon any model without skill is published in place of no-change."""
-
-TOO_GOOD_CRPS_RATIO = 0.7
-"""A model below this share of no-change's CRPS is a leak until proven otherwise."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +48,6 @@ class Standing:
     against_no_change: TestResult | None
     p_value: float | None
     against_ensemble: TestResult | None
-
-    @property
-    def too_good(self) -> bool:
-        """Whether the figures look like a leak."""
-        hit, enough = self.scores.hit_rate, self.scores.n_independent >= TOO_GOOD_MIN_INDEPENDENT
-        lucky = enough and hit is not None and hit > TOO_GOOD_HIT_RATE
-        return self.scores.crps < TOO_GOOD_CRPS_RATIO * self.raw_no_change_crps or lucky
-
-    @property
-    def raw_no_change_crps(self) -> float:
-        """CRPS of no-change before calibration."""
-        return self.raw.crps / (self.raw.crps_vs_no_change or 1.0)
 
 
 @dataclass(frozen=True)
@@ -124,6 +109,23 @@ def judge(raw: Mapping[str, pl.DataFrame], calibrated: Mapping[str, pl.DataFrame
     ordered = tuple(sorted(standings, key=lambda s: (s.scores.crps, s.model)))
     champion, reason = _choose(ordered, losses, horizon)
     return Judgement(horizon, ordered, champion, champion != NO_CHANGE, reason)
+
+
+def former_champions(
+    stored: pl.DataFrame, rows: pl.DataFrame, *, about: Sequence[str], told_apart_by: Sequence[str]
+) -> pl.DataFrame:
+    """Stored champions of what new rows are about, where these do not speak of them, as champions no more.
+
+    Args:
+        stored: rows of the table that the new ones go to, with is_champion and created_at.
+        rows: made at one moment, at least one; those returned have their schema.
+        about: columns that say what there is one champion of.
+        told_apart_by: columns that tell the rows about the same thing apart.
+    """
+    same = stored.filter("is_champion").join(rows.select(about).unique(), on=about, how="semi")
+    left = same.join(rows, on=[*about, *told_apart_by], how="anti")
+    former = left.with_columns(is_champion=pl.lit(value=False), created_at=rows["created_at"][0])
+    return former.select(pl.col(name).cast(dtype) for name, dtype in rows.schema.items())
 
 
 def _strict_p(test: TestResult, differences: Floats, horizon: Horizon) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from zl_assets.core.evaluation.judgement import Judgement, Standing
+from zl_assets.core.evaluation.judgement import Judgement, Standing, former_champions
 from zl_assets.core.evaluation.significance import direction_test
 from zl_assets.core.models.base import floats
 
@@ -164,10 +164,7 @@ def demoted(stored: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
         rows: of one judgement, at least one.
     """
     about = ("as_of_date", "surface", "horizon", "fold_scheme")
-    same = stored.filter("is_champion").join(rows.select(about).unique(), on=about, how="semi")
-    left = same.join(rows, on=[*about, "model"], how="anti")
-    told = left.with_columns(is_champion=pl.lit(value=False), created_at=rows["created_at"][0])
-    return told.select(pl.col(name).cast(dtype) for name, dtype in EVALUATION_SCHEMA.items())
+    return former_champions(stored, rows, about=about, told_apart_by=("model",))
 
 
 def leaderboard_markdown(rows: pl.DataFrame) -> str:

@@ -19,10 +19,15 @@ QUANTILE_LEVELS: tuple[float, ...] = (0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95)
 QUANTILE_COLUMNS: tuple[str, ...] = tuple(f"q{round(level * 100):02d}" for level in QUANTILE_LEVELS)
 """Their columns, q05 to q95."""
 
+MEDIAN = QUANTILE_LEVELS.index(0.5)
+"""Place of the median among them."""
+
+TOO_GOOD_CRPS_RATIO = 0.7
 TOO_GOOD_RMSE_RATIO = 0.7
 TOO_GOOD_HIT_RATE = 0.65
 TOO_GOOD_MIN_INDEPENDENT = 30
-"""Beyond these a result is a leak until proven otherwise: nothing honest comes near them on a futures price."""
+"""Beyond these a result is a leak until proven otherwise: nothing honest comes near them on a futures price. Errors are
+shares of no-change's; a hit rate tells from so many independent windows on, as on fewer it happens by luck."""
 
 
 @dataclass(frozen=True)
@@ -92,17 +97,6 @@ def evaluate_returns(actual: ArrayLike, predicted: ArrayLike, horizon_sessions: 
         hit_rate=float((np.sign(p) == np.sign(a))[moved].mean()) if n_moved else None,
         always_up_rate=float((a > 0)[moved].mean()) if n_moved else None,
     )
-
-
-def suspiciously_good(metrics: ReturnMetrics) -> bool:
-    """Whether out-of-sample figures look like a leak.
-
-    True when the RMSE is below 0.7 of no-change's, or when the hit rate is above 0.65 on 30 independent windows or more
-    (on fewer, such a rate happens by luck).
-    """
-    beats_error = metrics.rmse < TOO_GOOD_RMSE_RATIO * metrics.no_change_rmse
-    enough = metrics.n_independent >= TOO_GOOD_MIN_INDEPENDENT
-    return beats_error or (enough and metrics.hit_rate is not None and metrics.hit_rate > TOO_GOOD_HIT_RATE)
 
 
 def kish_effective_size(weights: ArrayLike) -> float:

@@ -171,6 +171,32 @@ def contributions(features: Sequence[str], moved: Floats) -> pl.DataFrame:
     return rows.sort(pl.col("contribution").abs(), "feature", descending=[True, False])
 
 
+def rows_read(readable: pl.DataFrame, wanted: pl.DataFrame, lookback: int) -> tuple[pl.DataFrame, NDArray[np.intp]]:
+    """What forecasts of some rows read, no row that comes later among it, and where in it these rows are.
+
+    Args:
+        readable: rows in order; those wanted are among them.
+        wanted: rows to forecast, in order, at least one.
+        lookback: of the model.
+
+    Returns:
+        Consecutive readable rows, and positions among them, shape (wanted,).
+
+    Raises:
+        InputError: a wanted row is not readable: the position found would be that of a later session.
+    """
+    sessions = wanted["session_number"]
+    if lost := sessions.filter(~sessions.is_in(readable["session_number"].implode())).to_list():
+        raise InputError(
+            f"{len(lost)} of {wanted.height} sessions cannot be read",
+            where=f"session {lost[0]} has no price, or a suspect one",
+            action="ask for sessions whose price is not suspect",
+        )
+    places = np.searchsorted(readable["session_number"].to_numpy(), sessions.to_numpy())
+    first = max(int(places[0]) - lookback, 0)
+    return readable[first : int(places[-1]) + 1], places - first
+
+
 def labelled_rows(frame: pl.DataFrame) -> pl.DataFrame:
     """Rows a model may learn from or be judged on, sorted by date: not suspect at either end, outcome known.
 

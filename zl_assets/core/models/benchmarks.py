@@ -5,6 +5,7 @@ All three carry the same interval, which is as wide as the market is volatile.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import asdict
 from pathlib import Path
 from typing import ClassVar, Self
@@ -20,7 +21,7 @@ PARAMETERS_FILE = "parameters.json"
 _COLUMNS = ("data_date", "ewma_volatility")
 
 
-class Benchmark:
+class Benchmark(ABC):
     """A point forecast that needs at most one number a week of the year, inside a Student-t interval."""
 
     name: ClassVar[str]
@@ -65,21 +66,21 @@ class Benchmark:
         held = read_parameters(path, cls.name)
         loaded = cls()
         try:
-            scale, degrees = (float(held["interval"][name]) for name in ("scale", "degrees"))
+            loaded._interval = StudentInterval.of(held["interval"])
             loaded._level = np.array(held["level"], dtype=np.float64)
-            if loaded._level.shape != (cls.levels,) or not np.isfinite([scale, degrees, *loaded._level]).all():
-                raise ValueError(f"it needs {cls.levels} levels and an interval, all finite")
+            if loaded._level.shape != (cls.levels,) or not np.isfinite(loaded._level).all():
+                raise ValueError(f"it needs {cls.levels} finite levels")
         except (ValueError, KeyError, TypeError) as error:
             raise unreadable(path, error) from error
-        loaded._interval = StudentInterval(scale, degrees)
         return loaded
 
     def explain(self, frame: pl.DataFrame) -> pl.DataFrame:  # noqa: ARG002
         """No feature moves a benchmark: no rows; see `Forecaster`."""
         return pl.DataFrame(schema=CONTRIBUTION_SCHEMA)
 
+    @abstractmethod
     def _learn(self, frame: pl.DataFrame, target: Floats) -> Floats:
-        raise NotImplementedError
+        """The numbers the point forecast is made of, shape (levels,)."""
 
     def _point(self, frame: pl.DataFrame) -> Floats:
         return np.full(frame.height, self._level[0])

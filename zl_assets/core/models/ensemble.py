@@ -9,7 +9,6 @@ those of all states, and those towards equal weights.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,9 +17,10 @@ from typing import Self
 import numpy as np
 import polars as pl
 
-from zl_assets.core.evaluation.metrics import QUANTILE_COLUMNS, QUANTILE_LEVELS
+from zl_assets.core.evaluation.metrics import MEDIAN, QUANTILE_COLUMNS, QUANTILE_LEVELS
 from zl_assets.core.evaluation.scores import LEVEL_WEIGHTS
 from zl_assets.core.models.base import Floats, contributions, matrix, not_fitted, require_columns
+from zl_assets.core.models.parameters import read_json, unreadable, write_json
 from zl_assets.core.models.shelf import ENSEMBLE
 from zl_assets.errors import InputError
 
@@ -164,31 +164,28 @@ class Ensemble:
 
     def save(self, directory: Path) -> None:
         """Write weights.json; see `Forecaster`."""
-        held = {**asdict(self.blend), "horizon_sessions": self.horizon_sessions}
-        (directory / WEIGHTS_FILE).write_text(json.dumps(held, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        write_json(directory / WEIGHTS_FILE, {**asdict(self.blend), "horizon_sessions": self.horizon_sessions})
 
     @classmethod
     def load(cls, directory: Path) -> Self:
         """Read weights.json; see `Forecaster`."""
         path = directory / WEIGHTS_FILE
+        held = read_json(path)
         try:
-            held = json.loads(path.read_text(encoding="utf-8"))
             loaded = cls(held["members"], held["states"], held["horizon_sessions"])
             weights = tuple(tuple(float(w) for w in row) for row in held["weights"])
             fits = [len(row) == len(loaded.members) and abs(sum(row) - 1) < 1e-6 for row in weights]
             if len(fits) != len(loaded.states) or not all(fits):
                 raise ValueError("its weights do not fit its members")
             loaded._blend = Blend(loaded.members, loaded.states, weights, float(held["windows"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"the model cannot be read: {error}", where=str(path), action="train this horizon again"
-            ) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise unreadable(path, error) from error
         return loaded
 
     def explain(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Share of each member in the median of the last row: its weight times its own median; see `Forecaster`."""
         last = frame.tail(1)
-        medians = self._quantiles(last)[0, :, QUANTILE_LEVELS.index(0.5)]
+        medians = self._quantiles(last)[0, :, MEDIAN]
         return contributions(self.members, self.weights(last)[0] * medians)
 
     def _quantiles(self, frame: pl.DataFrame) -> Floats:

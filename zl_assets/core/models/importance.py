@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from zl_assets.core.evaluation.scores import crps
-from zl_assets.core.models.base import Floats, Forecaster, floats
+from zl_assets.core.models.base import Floats, Forecaster, floats, rows_read
 
 IMPORTANCE_SCHEMA: dict[str, pl.DataType] = {
     "feature": pl.String(),
@@ -44,6 +44,9 @@ def feature_importance(
         earlier: the same model fitted before `unseen`; it is shuffled.
         readable: rows in order that `earlier` may look back at.
         unseen: rows among them with a known target that `earlier` has not learnt from.
+
+    Raises:
+        InputError: an unseen row is not among the readable ones.
     """
     features = [c for c in earlier.columns_used if readable.schema[c].is_numeric()]
     if not features or forecaster.explain(readable.head(forecaster.lookback + 1)).is_empty():
@@ -61,9 +64,7 @@ def feature_importance(
 
 def _permutation(forecaster: Forecaster, features: list[str], readable: pl.DataFrame, unseen: pl.DataFrame) -> Floats:
     """Mean rise of the CRPS of unseen rows when a feature is shuffled, as a fraction of the CRPS, shape (features,)."""
-    places = np.searchsorted(readable["session_number"].to_numpy(), unseen["session_number"].to_numpy())
-    first = max(int(places[0]) - forecaster.lookback, 0)
-    rows, asked = readable[first : int(places[-1]) + 1], places - first
+    rows, asked = rows_read(readable, unseen, forecaster.lookback)
     actual = floats(unseen, "target")
 
     def loss(shown: pl.DataFrame) -> float:

@@ -1,6 +1,7 @@
-"""An interval around a point forecast, as wide as the market is volatile.
+"""How far outcomes spread: an interval around a point, as wide as the market is volatile, and quantiles of what came.
 
-Belongs here: the shape of a forecast's errors. Where a point forecast comes from is its model's business.
+Belongs here: the shape of a forecast's errors and of the outcomes learnt from. Where a point forecast comes from is its
+model's business.
 """
 
 # SciPy carries no types.
@@ -9,8 +10,9 @@ Belongs here: the shape of a forecast's errors. Where a point forecast comes fro
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -75,9 +77,34 @@ class StudentInterval:
             _, _, scale = stats.t.fit(units, fdf=degrees, floc=0.0)
         return cls(float(scale), float(degrees))
 
+    @classmethod
+    def of(cls, held: Mapping[str, Any]) -> Self:
+        """The interval whose numbers were written by name.
+
+        Raises:
+            KeyError: a number is missing.
+            TypeError: one is no number.
+            ValueError: one is not finite.
+        """
+        scale, degrees = float(held["scale"]), float(held["degrees"])
+        if not np.isfinite([scale, degrees]).all():
+            raise ValueError("its interval is not finite")
+        return cls(scale, degrees)
+
     def quantiles(self, point: Floats, volatility: Floats) -> Floats:
         """Quantiles of returns at QUANTILE_LEVELS around points at volatilities, each of shape (rows,); (rows, 7)."""
         from scipy import stats
 
         shape = self.scale * stats.t.ppf(np.array(QUANTILE_LEVELS), self.degrees)
         return np.expm1(np.log1p(point)[:, None] + volatility[:, None] * shape[None, :])
+
+
+def weighted_quantiles(values: Floats, weights: Floats) -> Floats:
+    """Quantiles at QUANTILE_LEVELS, shape (7,): each value stands in the middle of its weight, lines between them.
+
+    With equal weights this is definition 5 of Hyndman and Fan (1996).
+    """
+    order = np.argsort(values, kind="stable")
+    ordered, w = values[order], weights[order]
+    middle = (np.cumsum(w) - w / 2) / w.sum()
+    return np.interp(np.array(QUANTILE_LEVELS), middle, ordered)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from zl_assets.core.models.base import STATIONARY_FEATURES, Floats, not_fitted
-from zl_assets.core.models.trees import PointTrees, Sample, TreeConfig, damaged
+from zl_assets.core.models.base import Floats
+from zl_assets.core.models.parameters import unreadable
+from zl_assets.core.models.trees import PointTrees, Sample, TreeConfig
 
 if TYPE_CHECKING:
     import lightgbm
 
 MODEL_FILE = "model.txt"
+"""The trees, as LightGBM text."""
 _LAST_SECTION = "end of trees"
 
 
@@ -24,35 +25,7 @@ class LightGBMForecaster(PointTrees):
 
     title = "LightGBM"
 
-    def __init__(
-        self,
-        config: TreeConfig | None = None,
-        features: Sequence[str] = STATIONARY_FEATURES,
-        *,
-        horizon_sessions: int = 1,
-    ) -> None:
-        super().__init__(config, features, horizon_sessions=horizon_sessions)
-        self._booster: lightgbm.Booster | None = None
-
-    def save(self, directory: Path) -> None:
-        """Write model.txt, LightGBM's text, and interval.json; see `Forecaster`."""
-        text = self._fitted().model_to_string()
-        self._save_interval(directory)
-        (directory / MODEL_FILE).write_text(text, encoding="utf-8")
-
-    @classmethod
-    def load(cls, directory: Path) -> Self:
-        """Read a model that `save` wrote; it predicts the same bits. A later `fit` would use the default parameters.
-
-        Raises:
-            InputError: a file is missing, cut short or not what `save` wrote.
-        """
-        booster = read_booster(directory / MODEL_FILE)
-        loaded = cls(features=booster.feature_name())
-        loaded._load_interval(directory)
-        loaded._booster = booster
-        loaded._columns = loaded.features
-        return loaded
+    _booster: lightgbm.Booster
 
     def feature_importance(self) -> pl.DataFrame:
         """Columns feature, gain (summed loss reduction), gain_share (of the total, 0 where nothing was split), splits.
@@ -60,8 +33,8 @@ class LightGBMForecaster(PointTrees):
         Raises:
             InputError: the model is not fitted.
         """
-        booster = self._fitted()
-        gain = booster.feature_importance("gain").astype(np.float64)
+        self._require_fitted()
+        gain = self._booster.feature_importance("gain").astype(np.float64)
         total = float(gain.sum())
         share = gain / total if total > 0 else np.zeros_like(gain)
         return pl.DataFrame(
@@ -69,23 +42,25 @@ class LightGBMForecaster(PointTrees):
                 "feature": list(self._columns),
                 "gain": gain,
                 "gain_share": share,
-                "splits": booster.feature_importance("split").astype(np.int64),
+                "splits": self._booster.feature_importance("split").astype(np.int64),
             }
         ).sort("gain", "feature", descending=[True, False])
-
-    def _fitted(self) -> lightgbm.Booster:
-        if self._booster is None:
-            raise not_fitted(self.title)
-        return self._booster
 
     def _grow(self, sample: Sample) -> None:
         self._booster = grow_booster(sample, 0.0, self._scaled, {"objective": "regression"})
 
     def _raw(self, features: Floats) -> Floats:
-        return booster_sums(self._fitted(), features)
+        return booster_sums(self._booster, features)
 
     def _shap(self, features: Floats) -> Floats:
-        return booster_contributions(self._fitted(), features)
+        return booster_contributions(self._booster, features)
+
+    def _save_trees(self, directory: Path) -> None:
+        write_booster(self._booster, directory / MODEL_FILE)
+
+    def _load_trees(self, directory: Path) -> tuple[str, ...]:
+        self._booster = read_booster(directory / MODEL_FILE)
+        return tuple(self._booster.feature_name())
 
 
 def grow_booster(sample: Sample, start: float, config: TreeConfig, objective: dict[str, Any]) -> lightgbm.Booster:
@@ -132,6 +107,11 @@ def booster_contributions(booster: lightgbm.Booster, features: Floats) -> Floats
     return np.asarray(values, dtype=np.float64)[:, :-1]
 
 
+def write_booster(booster: lightgbm.Booster, path: Path) -> None:
+    """Write LightGBM's text."""
+    path.write_text(booster.model_to_string(), encoding="utf-8")
+
+
 def read_booster(path: Path) -> lightgbm.Booster:
     """Read LightGBM's text.
 
@@ -143,10 +123,10 @@ def read_booster(path: Path) -> lightgbm.Booster:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise damaged(path, str(error)) from error
+        raise unreadable(path, error) from error
     if _LAST_SECTION not in text:
-        raise damaged(path, "it is cut short or not LightGBM text")
+        raise unreadable(path, "it is cut short or not LightGBM text")
     try:
         return lgb.Booster(model_str=text)
     except lgb.basic.LightGBMError as error:
-        raise damaged(path, f"LightGBM refuses it: {error}") from error
+        raise unreadable(path, f"LightGBM refuses it: {error}") from error

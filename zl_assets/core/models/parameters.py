@@ -1,4 +1,4 @@
-"""Numbers of a fitted model as a JSON file that says whose they are.
+"""Numbers of a fitted model as a JSON file.
 
 Belongs here: writing, reading and refusing that file. What the numbers mean is their model's business.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from zl_assets.errors import InputError
 
@@ -19,8 +19,7 @@ def write_parameters(path: Path, model: str, held: Mapping[str, Any]) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    text = json.dumps({"model": model, **held}, indent=2, sort_keys=True)
-    path.write_text(text + "\n", encoding="utf-8")
+    write_json(path, {"model": model, **held})
 
 
 def read_parameters(path: Path, model: str) -> dict[str, Any]:
@@ -29,15 +28,38 @@ def read_parameters(path: Path, model: str) -> dict[str, Any]:
     Raises:
         InputError: the file is missing, is not JSON, or belongs to another model.
     """
-    try:
-        held = json.loads(path.read_text(encoding="utf-8"))
-        if held["model"] != model:
-            raise ValueError(f"it is of {held['model']}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise unreadable(path, error) from error
+    held = read_json(path, "model")
+    if held["model"] != model:
+        raise unreadable(path, f"it is of {held['model']}")
     return held
 
 
-def unreadable(path: Path, error: Exception) -> InputError:
+def write_json(path: Path, held: Mapping[str, Any]) -> None:
+    """Write numbers, texts and lists of them by name, in order of the names; floats are read back to the bit.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path.write_text(json.dumps(held, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path, *names: str) -> dict[str, Any]:
+    """Read an object that `write_json` wrote, these names among its own.
+
+    Raises:
+        InputError: the file is missing, is no JSON object, or lacks a name.
+    """
+    try:
+        held: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from error
+    if not isinstance(held, dict):
+        raise unreadable(path, "it holds no names")
+    if missing := [name for name in names if name not in held]:
+        raise unreadable(path, f"it lacks {', '.join(missing)}")
+    return cast("dict[str, Any]", held)
+
+
+def unreadable(path: Path, why: Exception | str) -> InputError:
     """The error of a stored model that cannot be used."""
-    return InputError(f"the model cannot be read: {error}", where=str(path), action="train this horizon again")
+    return InputError(f"the model cannot be read: {why}", where=str(path), action="train this horizon again")

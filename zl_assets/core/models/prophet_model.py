@@ -9,7 +9,6 @@ Belongs here: what of Prophet's curve is a forecast of the return, and how wide 
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ import polars as pl
 from zl_assets.core.exchange_calendar import sessions_of
 from zl_assets.core.models.base import CONTRIBUTION_SCHEMA, Floats, floats, not_fitted, require_columns, require_rows
 from zl_assets.core.models.interval import LEAST_ERRORS, StudentInterval
+from zl_assets.core.models.parameters import read_parameters, unreadable, write_parameters
 from zl_assets.core.models.statistical import sound_closes
 from zl_assets.errors import InputError, MissingDependency, NotEnoughHistory
 
@@ -109,13 +109,9 @@ class Prophet:
         if self._curve is None or self._interval is None:
             raise not_fitted(self.name)
         _, serialize = _library()
-        held = {
-            "model": self.name,
-            "horizon_sessions": self.horizon_sessions,
-            "interval": asdict(self._interval),
-        }
+        held = {"horizon_sessions": self.horizon_sessions, "interval": asdict(self._interval)}
         (directory / CURVE_FILE).write_text(serialize.model_to_json(self._curve) + "\n", encoding="utf-8")
-        (directory / PARAMETERS_FILE).write_text(json.dumps(held, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        write_parameters(directory / PARAMETERS_FILE, self.name, held)
 
     @classmethod
     def load(cls, directory: Path) -> Self:
@@ -126,18 +122,14 @@ class Prophet:
             InputError: a file is missing or damaged.
         """
         _, serialize = _library()
+        held = read_parameters(directory / PARAMETERS_FILE, cls.name)
         try:
-            held = json.loads((directory / PARAMETERS_FILE).read_text(encoding="utf-8"))
-            if held["model"] != cls.name:
-                raise ValueError(f"it is of {held['model']}")
             loaded = cls(int(held["horizon_sessions"]))
-            loaded._interval = StudentInterval(**held["interval"])
+            loaded._interval = StudentInterval.of(held["interval"])
             loaded._curve = serialize.model_from_json((directory / CURVE_FILE).read_text(encoding="utf-8"))
             loaded._try_out()
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(
-                f"the model cannot be read: {error}", where=str(directory), action="train this horizon again"
-            ) from error
+            raise unreadable(directory, error) from error
         return loaded
 
     def explain(self, frame: pl.DataFrame) -> pl.DataFrame:  # noqa: ARG002

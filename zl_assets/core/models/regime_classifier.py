@@ -21,6 +21,7 @@ from zl_assets.core.evaluation.metrics import kish_effective_size
 from zl_assets.core.evaluation.splits import MIN_TRAIN_SESSIONS
 from zl_assets.core.models.base import Floats, matrix, not_fitted, require_columns
 from zl_assets.core.models.parameters import read_parameters, unreadable, write_parameters
+from zl_assets.core.training_frame import sound_return
 from zl_assets.errors import InputError, NotEnoughHistory
 
 STATES: tuple[str, ...] = ("crisis", "bull", "bear", "normal")
@@ -54,13 +55,11 @@ _NAME = "regime_classifier"
 
 
 def sound_moves() -> pl.Expr:
-    """The return of a session, null where it is from or to a suspect close, or not from the session before.
+    """The return of a session, null where it is not sound, or not from the session before; see `sound_return`.
 
     Rows come in order. The first one has no return, as the row before it is not there to be judged.
     """
-    suspect = pl.col("is_suspect") | pl.col("is_suspect").shift(1)
-    follows = pl.col("session_number").diff() == 1
-    return pl.when(follows & ~suspect).then(pl.col("return_1d").cast(pl.Float64).fill_nan(None))
+    return pl.when(pl.col("session_number").diff() == 1).then(sound_return())
 
 
 def regime_state(frame: pl.DataFrame) -> pl.Series:

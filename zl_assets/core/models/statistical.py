@@ -6,7 +6,6 @@ themselves are in `recursions`.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from statistics import NormalDist
 from typing import ClassVar, Self
@@ -16,6 +15,7 @@ import polars as pl
 
 from zl_assets.core.evaluation.metrics import QUANTILE_LEVELS
 from zl_assets.core.models.base import CONTRIBUTION_SCHEMA, Floats, floats, not_fitted, require_columns, require_rows
+from zl_assets.core.models.parameters import read_parameters, unreadable, write_parameters
 from zl_assets.core.models.recursions import ArimaRecursion, EtsRecursion, Recursion, ThetaRecursion
 from zl_assets.errors import InputError, NotEnoughHistory
 
@@ -115,29 +115,24 @@ class StatisticalForecaster:
         if self._recursion is None:
             raise not_fitted(self.name)
         held = {
-            "model": self.name,
             "horizon_sessions": self.horizon_sessions,
             "window": self._window,
             "parameters": vars(self._recursion),
         }
-        (directory / PARAMETERS_FILE).write_text(json.dumps(held, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        write_parameters(directory / PARAMETERS_FILE, self.name, held)
 
     @classmethod
     def load(cls, directory: Path) -> Self:
         """Read parameters.json; see `Forecaster`."""
         path = directory / PARAMETERS_FILE
+        held = read_parameters(path, cls.name)
         try:
-            held = json.loads(path.read_text(encoding="utf-8"))
-            if held["model"] != cls.name:
-                raise ValueError(f"it is of {held['model']}")
             loaded = cls(held["horizon_sessions"])
             loaded._window = held["window"]
             loaded._recursion = cls.kind(**held["parameters"])
             loaded._try_out()
-        except (OSError, ValueError, KeyError, TypeError, InputError) as error:
-            raise InputError(
-                f"the model cannot be read: {error}", where=str(path), action="train this horizon again"
-            ) from error
+        except (ValueError, KeyError, TypeError, InputError) as error:
+            raise unreadable(path, error) from error
         return loaded
 
     def _try_out(self) -> None:

@@ -10,18 +10,19 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from zl_assets.core.evaluation.metrics import QUANTILE_COLUMNS, kish_effective_size
+from zl_assets.core.evaluation.scores import Scores, score
 from zl_assets.core.evaluation.splits import Fold, Mode, PurgedWalkForward, plan_walk_forward
 from zl_assets.core.horizons import Horizon
-from zl_assets.core.models.base import Floats, Forecaster, floats, labelled_rows, matrix, require_columns
+from zl_assets.core.models.base import Floats, Forecaster, floats, labelled_rows, matrix, require_columns, rows_read
 from zl_assets.core.models.importance import feature_importance
 from zl_assets.core.models.shelf import ModelSpec
 from zl_assets.core.models.tuning import Tuning, tune
@@ -119,6 +120,11 @@ class TrainedModel:
     trained_first: date
     trained_last: date
     training_config: dict[str, Any]
+
+    @cached_property
+    def scores(self) -> Scores:
+        """Figures of `oof` by itself."""
+        return score(self.oof, self.horizon.sessions)
 
 
 def train(
@@ -278,9 +284,8 @@ def forecast_of(forecaster: Forecaster, readable: pl.DataFrame, wanted: pl.DataF
         InputError: a column is missing, a wanted row is not readable, or it gets no finite forecast.
     """
     require_columns(wanted, CONTEXT_COLUMNS, "rows to forecast")
-    places = places_of(readable, wanted)
-    first = max(int(places[0]) - forecaster.lookback, 0)
-    quantiles = forecaster.predict_quantiles(readable[first : int(places[-1]) + 1])[places - first]
+    rows, asked = rows_read(readable, wanted, forecaster.lookback)
+    quantiles = forecaster.predict_quantiles(rows)[asked]
     unknown = ~np.isfinite(quantiles).all(axis=1)
     if unknown.any():
         raise InputError(
@@ -296,22 +301,6 @@ def forecast_of(forecaster: Forecaster, readable: pl.DataFrame, wanted: pl.DataF
         regime_name=named, fold=pl.lit(None), actual_return=pl.lit(None), crossed=pl.Series(crossed), **told
     )
     return about.select(pl.col(name).cast(dtype) for name, dtype in OOF_SCHEMA.items())
-
-
-def places_of(readable: pl.DataFrame, wanted: pl.DataFrame) -> NDArray[np.intp]:
-    """Positions of rows among readable ones, shape (wanted,).
-
-    Raises:
-        InputError: one of them is not there: the position found would be that of a later session.
-    """
-    sessions = wanted["session_number"]
-    if lost := sessions.filter(~sessions.is_in(readable["session_number"].implode())).to_list():
-        raise InputError(
-            f"{len(lost)} of {wanted.height} sessions cannot be read",
-            where=f"session {lost[0]} has no price, or a suspect one",
-            action="ask for sessions whose price is not suspect",
-        )
-    return np.searchsorted(readable["session_number"].to_numpy(), sessions.to_numpy())
 
 
 def training_data(rows: pl.DataFrame) -> str:

@@ -5,13 +5,12 @@ Belongs here: everything that is the same for LightGBM and XGBoost. Growing, sto
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any, ClassVar, Self, cast
+from typing import ClassVar, Self
 
 import numpy as np
 import polars as pl
@@ -28,13 +27,13 @@ from zl_assets.core.models.base import (
     require_columns,
     require_rows,
 )
-from zl_assets.core.models.interval import LEAST_ERRORS, StudentInterval
+from zl_assets.core.models.interval import LEAST_ERRORS, StudentInterval, weighted_quantiles
+from zl_assets.core.models.parameters import read_json, unreadable, write_json
 from zl_assets.errors import InputError
 
 INTERVAL_FILE = "interval.json"
 QUANTILES_FILE = "quantiles.json"
 VOLATILITY = "ewma_volatility"
-MEDIAN = QUANTILE_LEVELS.index(0.5)
 
 
 @dataclass(frozen=True)
@@ -178,6 +177,24 @@ class TreeForecaster(ABC):
         self.dropped_columns = tuple(c for c in self.features if c not in columns)
         return self
 
+    def save(self, directory: Path) -> None:
+        """Write the trees in their library's own format, and what makes quantiles of them; see `Forecaster`."""
+        self._require_fitted()
+        self._save_spread(directory)
+        self._save_trees(directory)
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Read a model that `save` wrote; it predicts the same bits. A later `fit` would use the default parameters.
+
+        Raises:
+            InputError: a file is missing, cut short or not what `save` wrote.
+        """
+        loaded = cls()
+        loaded.features = loaded._columns = loaded._load_trees(directory)
+        loaded._load_spread(directory)
+        return loaded
+
     @abstractmethod
     def predict_quantiles(self, frame: pl.DataFrame) -> Floats:
         """Quantiles of the returns, shape (rows, 7), NaN for rows without a volatility; see `Forecaster`."""
@@ -195,10 +212,13 @@ class TreeForecaster(ABC):
 
     def _features(self, frame: pl.DataFrame, columns: Sequence[str]) -> Floats:
         """Features of rows to forecast, once the columns that are read are there."""
-        if not self._columns:
-            raise not_fitted(self.title)
+        self._require_fitted()
         require_columns(frame, columns, f"{self.title}, rows to forecast")
         return matrix(frame, self._columns)
+
+    def _require_fitted(self) -> None:
+        if not self._columns:
+            raise not_fitted(self.title)
 
     def _explained(self, frame: pl.DataFrame) -> Floats:
         """By how much each feature moves what the trees say of the last row, shape (columns,)."""
@@ -216,6 +236,22 @@ class TreeForecaster(ABC):
     def _shap(self, features: Floats) -> Floats:
         """SHAP values of the point or of the median, shape (rows, columns)."""
 
+    @abstractmethod
+    def _save_trees(self, directory: Path) -> None:
+        """Write the trees."""
+
+    @abstractmethod
+    def _load_trees(self, directory: Path) -> tuple[str, ...]:
+        """Read the trees that `_save_trees` wrote, and return the names of their columns."""
+
+    @abstractmethod
+    def _save_spread(self, directory: Path) -> None:
+        """Write what makes quantiles of what the trees say."""
+
+    @abstractmethod
+    def _load_spread(self, directory: Path) -> None:
+        """Read what `_save_spread` wrote."""
+
 
 class PointTrees(TreeForecaster):
     """Trees of the mean return, as a departure from no-change, inside a Student-t interval.
@@ -225,16 +261,8 @@ class PointTrees(TreeForecaster):
     no-change, and trees that find nothing forecast exactly 0.
     """
 
-    def __init__(
-        self,
-        config: TreeConfig | None = None,
-        features: Sequence[str] = STATIONARY_FEATURES,
-        *,
-        horizon_sessions: int = 1,
-    ) -> None:
-        super().__init__(config, features, horizon_sessions=horizon_sessions)
-        self._sample: Sample | None = None
-        self._interval: StudentInterval | None = None
+    _sample: Sample | None = None
+    _interval: StudentInterval | None = None
 
     @property
     def interval(self) -> StudentInterval:
@@ -277,16 +305,16 @@ class PointTrees(TreeForecaster):
         self._grow(replace(sample, target=sample.target - centre))
         self._sample, self._interval = sample, None
 
-    def _save_interval(self, directory: Path) -> None:
+    def _save_spread(self, directory: Path) -> None:
         write_json(directory / INTERVAL_FILE, asdict(self.interval))
 
-    def _load_interval(self, directory: Path) -> None:
+    def _load_spread(self, directory: Path) -> None:
         path = directory / INTERVAL_FILE
         held = read_json(path, "scale", "degrees")
         try:
-            self._interval = StudentInterval(float(held["scale"]), float(held["degrees"]))
+            self._interval = StudentInterval.of(held)
         except (TypeError, ValueError) as error:
-            raise damaged(path, str(error)) from error
+            raise unreadable(path, error) from error
 
     @abstractmethod
     def _grow(self, sample: Sample) -> None:
@@ -302,15 +330,7 @@ class QuantileTrees(TreeForecaster):
     the next. So trees that find nothing forecast no-change, as wide as past returns were in units of the volatility.
     """
 
-    def __init__(
-        self,
-        config: TreeConfig | None = None,
-        features: Sequence[str] = STATIONARY_FEATURES,
-        *,
-        horizon_sessions: int = 1,
-    ) -> None:
-        super().__init__(config, features, horizon_sessions=horizon_sessions)
-        self._start: Floats = np.full(len(QUANTILE_LEVELS), np.nan)
+    _start: Floats = np.full(len(QUANTILE_LEVELS), np.nan)
 
     def predict_quantiles(self, frame: pl.DataFrame) -> Floats:
         """Quantiles of the returns, shape (rows, 7), NaN for rows without a volatility; see `Forecaster`."""
@@ -337,18 +357,18 @@ class QuantileTrees(TreeForecaster):
         self._grow(rows, weighted_quantiles(z, weights))
         self._start = weighted_quantiles(np.concatenate([z, -z]), np.concatenate([weights, weights]))
 
-    def _save_start(self, directory: Path) -> None:
+    def _save_spread(self, directory: Path) -> None:
         write_json(directory / QUANTILES_FILE, {"start": self._start.tolist()})
 
-    def _load_start(self, directory: Path) -> None:
+    def _load_spread(self, directory: Path) -> None:
         path = directory / QUANTILES_FILE
         held = read_json(path, "start")
         try:
             start = np.array(held["start"], dtype=np.float64)
         except (TypeError, ValueError) as error:
-            raise damaged(path, str(error)) from error
+            raise unreadable(path, error) from error
         if start.shape != self._start.shape or not np.isfinite(start).all():
-            raise damaged(path, f"it needs {self._start.size} numbers")
+            raise unreadable(path, f"it needs {self._start.size} numbers")
         self._start = start
 
     @abstractmethod
@@ -364,42 +384,6 @@ def rows_needed(level: float) -> float:
     """
     normal = NormalDist()
     return level * (1 - level) / normal.pdf(normal.inv_cdf(level)) ** 2
-
-
-def weighted_quantiles(values: Floats, weights: Floats) -> Floats:
-    """Quantiles at QUANTILE_LEVELS, shape (7,): each value stands in the middle of its weight, lines between them.
-
-    With equal weights this is definition 5 of Hyndman and Fan (1996).
-    """
-    order = np.argsort(values, kind="stable")
-    ordered, w = values[order], weights[order]
-    middle = (np.cumsum(w) - w / 2) / w.sum()
-    return np.interp(np.array(QUANTILE_LEVELS), middle, ordered)
-
-
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write what `read_json` reads."""
-    path.write_text(json.dumps(value, allow_nan=False, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path, *names: str) -> dict[str, Any]:
-    """Read a JSON object that holds these names.
-
-    Raises:
-        InputError: the file is missing or holds something else.
-    """
-    try:
-        held: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise damaged(path, str(error)) from error
-    if not isinstance(held, dict) or any(name not in held for name in names):
-        raise damaged(path, f"it lacks one of {', '.join(names)}")
-    return cast("dict[str, Any]", held)
-
-
-def damaged(path: Path, what: str) -> InputError:
-    """The error of a stored model that is not as it was written."""
-    return InputError(f"the model cannot be read: {what}", where=str(path), action="train this horizon again")
 
 
 def _varies(column: pl.Series) -> bool:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zl_assets.core.evaluation.metrics import QUANTILE_LEVELS
-from zl_assets.core.models.base import STATIONARY_FEATURES, Floats, not_fitted
+from zl_assets.core.evaluation.metrics import MEDIAN, QUANTILE_LEVELS
+from zl_assets.core.models.base import Floats
+from zl_assets.core.models.parameters import read_json, unreadable, write_json
 from zl_assets.core.models.trees import (
-    MEDIAN,
     PointTrees,
     QuantileTrees,
     Sample,
     TreeConfig,
-    damaged,
-    read_json,
+    TreeForecaster,
     rows_needed,
-    write_json,
 )
 
 if TYPE_CHECKING:
@@ -28,100 +25,46 @@ if TYPE_CHECKING:
 
 MODEL_FILE = "model.ubj"
 DIGEST_FILE = "model.json"
+"""Holds the digest of MODEL_FILE."""
 
 
-class XGBoostForecaster(PointTrees):
+class _XGBoostTrees(TreeForecaster):
+    """One booster, of one output or of several."""
+
+    _booster: xgboost.Booster
+
+    def _save_trees(self, directory: Path) -> None:
+        content = bytes(self._booster.save_raw("ubj"))
+        (directory / MODEL_FILE).write_bytes(content)
+        write_json(directory / DIGEST_FILE, {"sha256": hashlib.sha256(content).hexdigest()})
+
+    def _load_trees(self, directory: Path) -> tuple[str, ...]:
+        self._booster = _read_booster(directory)
+        return tuple(self._booster.feature_names or ())
+
+
+class XGBoostForecaster(_XGBoostTrees, PointTrees):
     """XGBoost regression of the return, as a departure from no-change; see `PointTrees`."""
 
     title = "XGBoost"
-
-    def __init__(
-        self,
-        config: TreeConfig | None = None,
-        features: Sequence[str] = STATIONARY_FEATURES,
-        *,
-        horizon_sessions: int = 1,
-    ) -> None:
-        super().__init__(config, features, horizon_sessions=horizon_sessions)
-        self._booster: xgboost.Booster | None = None
-
-    def save(self, directory: Path) -> None:
-        """Write model.ubj, its digest in model.json, and interval.json; see `Forecaster`."""
-        booster = self._fitted()
-        self._save_interval(directory)
-        _write_booster(booster, directory)
-
-    @classmethod
-    def load(cls, directory: Path) -> Self:
-        """Read a model that `save` wrote; it predicts the same bits. A later `fit` would use the default parameters.
-
-        Raises:
-            InputError: a file is missing or not what `save` wrote.
-        """
-        booster = _read_booster(directory)
-        loaded = cls(features=booster.feature_names or ())
-        loaded._load_interval(directory)
-        loaded._booster = booster
-        loaded._columns = loaded.features
-        return loaded
-
-    def _fitted(self) -> xgboost.Booster:
-        if self._booster is None:
-            raise not_fitted(self.title)
-        return self._booster
 
     def _grow(self, sample: Sample) -> None:
         self._booster = _grow_booster(sample, np.zeros(1), self._scaled, {"objective": "reg:squarederror"})
 
     def _raw(self, features: Floats) -> Floats:
-        return _sums(self._fitted(), features, 1)[:, 0]
+        return _sums(self._booster, features, 1)[:, 0]
 
     def _shap(self, features: Floats) -> Floats:
-        return _contributions(self._fitted(), features, 1)[:, 0]
+        return _contributions(self._booster, features, 1)[:, 0]
 
 
-class XGBoostQuantileForecaster(QuantileTrees):
+class XGBoostQuantileForecaster(_XGBoostTrees, QuantileTrees):
     """XGBoost quantile regression of the standardised return, all levels in one model; see `QuantileTrees`.
 
     The levels share their parameters, so all are penalised as the one that is hardest to learn.
     """
 
     title = "XGBoost quantiles"
-
-    def __init__(
-        self,
-        config: TreeConfig | None = None,
-        features: Sequence[str] = STATIONARY_FEATURES,
-        *,
-        horizon_sessions: int = 1,
-    ) -> None:
-        super().__init__(config, features, horizon_sessions=horizon_sessions)
-        self._booster: xgboost.Booster | None = None
-
-    def save(self, directory: Path) -> None:
-        """Write model.ubj, its digest in model.json, and quantiles.json; see `Forecaster`."""
-        booster = self._fitted()
-        self._save_start(directory)
-        _write_booster(booster, directory)
-
-    @classmethod
-    def load(cls, directory: Path) -> Self:
-        """Read a model that `save` wrote; it predicts the same bits. A later `fit` would use the default parameters.
-
-        Raises:
-            InputError: a file is missing or not what `save` wrote.
-        """
-        booster = _read_booster(directory)
-        loaded = cls(features=booster.feature_names or ())
-        loaded._load_start(directory)
-        loaded._booster = booster
-        loaded._columns = loaded.features
-        return loaded
-
-    def _fitted(self) -> xgboost.Booster:
-        if self._booster is None:
-            raise not_fitted(self.title)
-        return self._booster
 
     def _grow(self, sample: Sample, start: Floats) -> None:
         hardest = max(QUANTILE_LEVELS, key=rows_needed)
@@ -130,10 +73,10 @@ class XGBoostQuantileForecaster(QuantileTrees):
         self._booster = _grow_booster(sample, start, config, objective)
 
     def _raw(self, features: Floats) -> Floats:
-        return _sums(self._fitted(), features, len(QUANTILE_LEVELS))
+        return _sums(self._booster, features, len(QUANTILE_LEVELS))
 
     def _shap(self, features: Floats) -> Floats:
-        return _contributions(self._fitted(), features, len(QUANTILE_LEVELS))[:, MEDIAN]
+        return _contributions(self._booster, features, len(QUANTILE_LEVELS))[:, MEDIAN]
 
 
 def _grow_booster(sample: Sample, start: Floats, config: TreeConfig, objective: dict[str, Any]) -> xgboost.Booster:
@@ -188,14 +131,8 @@ def _rows(booster: xgboost.Booster, features: Floats, outputs: int) -> xgboost.D
     return xgb.DMatrix(features, base_margin=start, feature_names=booster.feature_names, nthread=1)
 
 
-def _write_booster(booster: xgboost.Booster, directory: Path) -> None:
-    content = bytes(booster.save_raw("ubj"))
-    (directory / MODEL_FILE).write_bytes(content)
-    write_json(directory / DIGEST_FILE, {"sha256": hashlib.sha256(content).hexdigest()})
-
-
 def _read_booster(directory: Path) -> xgboost.Booster:
-    """Read what `_write_booster` wrote.
+    """Read a booster that was written with its digest.
 
     XGBoost can crash the process on a damaged file, so it sees none whose digest differs.
 
@@ -209,10 +146,10 @@ def _read_booster(directory: Path) -> xgboost.Booster:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise damaged(path, str(error)) from error
+        raise unreadable(path, error) from error
     if hashlib.sha256(content).hexdigest() != expected:
-        raise damaged(path, f"it differs from what {DIGEST_FILE} says")
+        raise unreadable(path, f"it differs from what {DIGEST_FILE} says")
     try:
         return xgb.Booster(params={"nthread": 1}, model_file=bytearray(content))
     except xgb.core.XGBoostError as error:
-        raise damaged(path, f"XGBoost refuses it: {error}") from error
+        raise unreadable(path, f"XGBoost refuses it: {error}") from error

@@ -2,11 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zl_assets.core.evaluation.metrics import (
-    evaluate_returns,
-    kish_effective_size,
-    suspiciously_good,
-)
+from zl_assets.core.evaluation.metrics import evaluate_returns, kish_effective_size
 from zl_assets.errors import InputError
 
 
@@ -61,22 +57,3 @@ def test_effective_size_counts_equal_weights_in_full_and_ignores_their_scale() -
 def test_weights_that_are_not_positive_are_refused(weights: list[float]) -> None:
     with pytest.raises(InputError, match="positive finite"):
         kish_effective_size(weights)
-
-
-def _metrics(share_predicted: float, n: int, horizon: int) -> bool:
-    rng = np.random.default_rng(3)
-    actual = rng.normal(0, 0.05, n)
-    predicted = np.sqrt(share_predicted) * actual + rng.normal(0, 0.05, n) * np.sqrt(1 - share_predicted) * 0.3
-    return suspiciously_good(evaluate_returns(actual, predicted, horizon))
-
-
-def test_what_knows_the_future_is_suspicious_and_noise_is_not() -> None:
-    assert _metrics(0.9, 500, 5)
-    assert not _metrics(0.0, 500, 5)
-
-
-def test_a_high_hit_rate_is_suspicious_only_on_thirty_independent_windows() -> None:
-    actual = np.where(np.arange(400) % 10 < 7, 0.02, -0.02)
-    predicted = np.full(400, 0.0001)
-    assert suspiciously_good(evaluate_returns(actual, predicted, 13))
-    assert not suspiciously_good(evaluate_returns(actual, predicted, 14))

@@ -12,6 +12,7 @@ from zl_assets.core.models.base import CONTRIBUTION_SCHEMA, Floats, contribution
 from zl_assets.core.models.benchmarks import NoChange
 from zl_assets.core.models.importance import IMPORTANCE_SCHEMA, feature_importance
 from zl_assets.core.models.lightgbm_model import LightGBMForecaster
+from zl_assets.errors import InputError
 from zl_assets_tests.core.models.training_frames import planted_trend, training_frame
 
 WIDTHS = np.linspace(-0.03, 0.03, len(QUANTILE_LEVELS))
@@ -124,3 +125,8 @@ def test_two_looks_say_the_same(rows: pl.DataFrame) -> None:
     assert feature_importance(Linear(), Linear(0.3), rows, rows).equals(
         feature_importance(Linear(), Linear(0.3), rows, rows)
     )
+
+
+def test_an_unseen_row_that_cannot_be_read_is_refused_and_not_taken_for_its_neighbour(rows: pl.DataFrame) -> None:
+    with pytest.raises(InputError, match="1 of 10 sessions cannot be read"):
+        feature_importance(Linear(), Linear(), rows.filter(pl.int_range(pl.len()) != 305), rows[300:310])

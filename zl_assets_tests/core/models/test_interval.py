@@ -3,6 +3,9 @@ distribution they are quantiles of."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from zl_assets.core.evaluation.metrics import QUANTILE_LEVELS
-from zl_assets.core.models.interval import DEGREES, LEAST_ERRORS, StudentInterval
+from zl_assets.core.models.interval import DEGREES, LEAST_ERRORS, StudentInterval, weighted_quantiles
 from zl_assets.errors import InputError
 
 intervals = st.builds(StudentInterval, st.floats(0.1, 20), st.floats(*DEGREES))
@@ -127,3 +130,52 @@ class TestQuantiles:
         quantiles = StudentInterval(1.0, 5.0).quantiles(np.zeros(2), np.array([np.nan, 0.01]))
         assert np.isnan(quantiles[0]).all()
         assert np.isfinite(quantiles[1]).all()
+
+
+class TestNumbers:
+    def test_those_that_were_written_are_read_back(self) -> None:
+        interval = StudentInterval(0.1, 4.5)
+        assert StudentInterval.of(json.loads(json.dumps(asdict(interval)))) == interval
+
+    @pytest.mark.parametrize("wrong", [float("inf"), float("nan"), "wide", None, []])
+    @pytest.mark.parametrize("name", ["scale", "degrees"])
+    def test_one_that_is_missing_or_not_finite_is_refused(self, name: str, wrong: object) -> None:
+        whole = {"scale": 1.0, "degrees": 5.0}
+        with pytest.raises((TypeError, ValueError)):
+            StudentInterval.of({**whole, name: wrong})
+        with pytest.raises(KeyError, match=name):
+            StudentInterval.of({n: v for n, v in whole.items() if n != name})
+
+
+class TestWeightedQuantiles:
+    def test_equal_weights_give_the_quantiles_of_numpy(self) -> None:
+        values = np.random.default_rng(1).normal(size=301)
+        levels = (0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95)
+        assert np.allclose(weighted_quantiles(values, np.full(301, 7.0)), np.quantile(values, levels, method="hazen"))
+
+    def test_weights_count_as_so_many_rows_and_only_their_ratio_matters(self) -> None:
+        rng = np.random.default_rng(2)
+        values, weights = rng.normal(size=3000), rng.integers(1, 6, 3000).astype(float)
+        weighted = weighted_quantiles(values, weights)
+        assert np.allclose(
+            weighted, weighted_quantiles(np.repeat(values, weights.astype(int)), np.ones(int(weights.sum()))), atol=0.01
+        )
+        assert np.allclose(weighted, weighted_quantiles(values, weights * 1e4), rtol=1e-12)
+        assert not np.allclose(weighted, weighted_quantiles(values, np.ones(3000)), atol=1e-4)
+
+    @given(
+        st.lists(st.tuples(st.floats(-5, 5), st.integers(1, 6)), min_size=1, max_size=60),
+        st.floats(1e-3, 1e3),
+    )
+    @settings(deadline=None)
+    def test_they_ascend_lie_inside_and_ignore_the_scale_of_weights(
+        self, pairs: list[tuple[float, int]], scale: float
+    ) -> None:
+        values, weights = (np.array(column, dtype=float) for column in zip(*pairs, strict=True))
+        found = weighted_quantiles(values, weights)
+        assert (np.diff(found) >= -1e-12).all()
+        assert values.min() <= found.min()
+        assert found.max() <= values.max()
+        assert np.allclose(weighted_quantiles(values, weights * scale), found, atol=1e-9)
+        equal = weighted_quantiles(values, np.ones_like(values))
+        assert np.allclose(equal, np.quantile(values, QUANTILE_LEVELS, method="hazen"), atol=1e-9)

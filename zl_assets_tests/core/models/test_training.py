@@ -1,27 +1,17 @@
-"""The training run that is the same for every model: what each fit learns from, what it is shown, and its version."""
+"""The training run that is the same for every model: what each fit learns from, and what it is shown."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import date
-from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from zl_assets.core.evaluation.calibration import calibrated
-from zl_assets.core.evaluation.judgement import Standing, judge
-from zl_assets.core.evaluation.metrics import QUANTILE_COLUMNS, QUANTILE_LEVELS
-from zl_assets.core.horizons import HORIZONS, Horizon
-from zl_assets.core.models import shelf
-from zl_assets.core.models.base import Floats, Forecaster, contributions, floats, labelled_rows
-from zl_assets.core.models.benchmarks import Drift
+from zl_assets.core.horizons import HORIZONS
+from zl_assets.core.models.base import floats, labelled_rows
 from zl_assets.core.models.importance import feature_importance
 from zl_assets.core.models.lightgbm_model import LightGBMForecaster
 from zl_assets.core.models.shelf import ModelSpec, models
@@ -31,66 +21,18 @@ from zl_assets.core.models.training import (
     TrainedModel,
     TrainingConfig,
     fold_errors,
-    forecast_of,
-    newest_usable_row,
     readable_rows,
     train,
-    training_data,
     tuned,
-    version_of,
 )
 from zl_assets.core.models.trees import TreeConfig
 from zl_assets.errors import InputError, NotEnoughHistory
-from zl_assets_tests.core.models.training_frames import planted_trend, random_walk, training_frame
+from zl_assets_tests.core.models.probes import Probe, probe, quantiles
+from zl_assets_tests.core.models.training_frames import random_walk, training_frame
 
 WEEK = HORIZONS["1w"]
-NORMAL = np.array([-1.645, -1.282, -0.674, 0.0, 0.674, 1.282, 1.645])
 NO_CHANGE, DRIFT, LIGHTGBM = (models()[name] for name in ("no_change", "drift", "lightgbm"))
 UNTUNED = replace(LIGHTGBM, tuned=False)
-
-
-class Probe:
-    """Forecasts the mean daily return of its row and the `lookback` rows before; keeps what it was given and shown."""
-
-    columns_used = ("return_1d", "ewma_volatility")
-
-    def __init__(self, lookback: int = 0) -> None:
-        self.lookback = lookback
-        self.learnt: list[tuple[pl.DataFrame, Floats, Floats]] = []
-        self.shown: list[pl.DataFrame] = []
-
-    def fit(self, frame: pl.DataFrame, target: Floats, weights: Floats) -> Self:
-        self.learnt.append((frame, target, weights))
-        return self
-
-    def predict_quantiles(self, frame: pl.DataFrame) -> Floats:
-        self.shown.append(frame)
-        point = floats(frame.select(pl.col("return_1d").rolling_mean(self.lookback + 1)), "return_1d")
-        return point[:, None] + floats(frame, "ewma_volatility")[:, None] * NORMAL
-
-    def save(self, directory: Path) -> None:
-        raise NotImplementedError(directory)
-
-    @classmethod
-    def load(cls, directory: Path) -> Self:
-        raise NotImplementedError(directory)
-
-    def explain(self, frame: pl.DataFrame) -> pl.DataFrame:
-        return contributions(["return_1d"], floats(frame, "return_1d")[-1:])
-
-
-@dataclass(frozen=True)
-class ProbeSpec(ModelSpec):
-    """A shelf entry that makes what a test hands over."""
-
-    maker_of: Callable[[], Any] = Probe
-
-    def make(self, horizon: Horizon, **given: Any) -> Forecaster:  # noqa: ARG002
-        return self.maker_of(**given)
-
-
-def probe(maker_of: Callable[[], Any] = Probe) -> ProbeSpec:
-    return ProbeSpec("probe", "benchmarks", "A probe", "none", "None", maker_of=maker_of)
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +43,6 @@ def frame() -> pl.DataFrame:
 @pytest.fixture(scope="module")
 def trained(frame: pl.DataFrame) -> TrainedModel:
     return train(LIGHTGBM, frame, WEEK)
-
-
-def quantiles(rows: pl.DataFrame) -> np.ndarray:
-    return rows.select(QUANTILE_COLUMNS).to_numpy()
 
 
 def lightgbm(trained: TrainedModel, rows: pl.DataFrame) -> LightGBMForecaster:
@@ -298,91 +236,6 @@ class TestTuning:
         assert "tuning" not in train(NO_CHANGE, frame, WEEK).training_config
 
 
-class TestForecastOf:
-    def test_rows_together_and_one_by_one_agree(self, frame: pl.DataFrame) -> None:
-        readable = readable_rows(frame)
-        wanted = readable[40:80].filter(pl.int_range(pl.len()) % 3 > 0)
-        together = forecast_of(Probe(6), readable, wanted)
-        one_by_one = pl.concat([forecast_of(Probe(6), readable, wanted[k]) for k in range(wanted.height)])
-        assert quantiles(together) == pytest.approx(quantiles(one_by_one), abs=1e-15)
-        assert together.drop(QUANTILE_COLUMNS).equals(one_by_one.drop(QUANTILE_COLUMNS))
-
-    @settings(max_examples=30, deadline=None)
-    @given(lookback=st.integers(0, 30), place=st.integers(0, 60))
-    def test_a_row_is_shown_with_what_the_model_looks_back_at_or_refused(self, lookback: int, place: int) -> None:
-        readable = readable_rows(training_frame(random_walk(200, 7), 5))
-        used, wanted = Probe(lookback), readable[place]
-        if place < lookback:
-            with pytest.raises(InputError, match=f"1 of 1 sessions get no forecast.*it looks {lookback} rows back"):
-                forecast_of(used, readable, wanted)
-            return
-        found = forecast_of(used, readable, wanted)
-        assert found["q50"][0] == pytest.approx(readable["return_1d"][place - lookback : place + 1].mean())
-        assert [s["session_number"][0] for s in used.shown] == [readable["session_number"][place - lookback]]
-
-    def test_suspect_rows_are_looked_past(self, frame: pl.DataFrame) -> None:
-        row = pl.int_range(pl.len())
-        wild = frame.with_columns(is_suspect=row == 99, return_1d=pl.when(row == 99).then(50.0).otherwise("return_1d"))
-        found = forecast_of(Probe(2), readable_rows(wild), wild[100])
-        assert found["q50"][0] == pytest.approx(frame["return_1d"].gather([97, 98, 100]).mean())
-
-    def test_a_row_that_cannot_be_read_is_refused_and_not_taken_for_its_neighbour(self, frame: pl.DataFrame) -> None:
-        suspect = frame.with_columns(is_suspect=pl.int_range(pl.len()).is_in([99, frame.height - 1]))
-        for place in (99, -1):
-            session = frame["session_number"][place]
-            with pytest.raises(InputError, match=f"1 of 1 sessions cannot be read .session {session}"):
-                forecast_of(Probe(), readable_rows(suspect), suspect[place])
-
-    def test_quantiles_that_crossed_are_sorted_and_said_so(self, frame: pl.DataFrame) -> None:
-        class Crossing(Probe):
-            def predict_quantiles(self, frame: pl.DataFrame) -> Floats:
-                out = np.tile(np.array(QUANTILE_LEVELS), (frame.height, 1))
-                out[1, [0, 6]] = out[1, [6, 0]]
-                return out
-
-        found = forecast_of(Crossing(), frame, frame[10:13])
-        assert found["crossed"].to_list() == [False, True, False]
-        assert quantiles(found).tolist() == [list(QUANTILE_LEVELS)] * 3
-
-    @pytest.mark.parametrize("wrong", [np.nan, np.inf])
-    def test_a_forecast_that_is_no_number_is_refused_with_its_date(self, wrong: float, frame: pl.DataFrame) -> None:
-        class Broken(Probe):
-            def predict_quantiles(self, frame: pl.DataFrame) -> Floats:
-                out = super().predict_quantiles(frame)
-                out[[2, 4], 5] = wrong
-                return out
-
-        day = frame["data_date"][12]
-        with pytest.raises(InputError, match=f"2 of 8 sessions get no forecast .first {day}"):
-            forecast_of(Broken(), frame, frame[10:18])
-
-    def test_a_missing_column_is_refused_by_name(self, frame: pl.DataFrame) -> None:
-        with pytest.raises(InputError, match="missing columns: target_date, vol_percentile"):
-            forecast_of(Probe(), frame, frame[10].drop("target_date", "vol_percentile"))
-
-    def test_a_name_given_in_hindsight_is_not_needed(self, frame: pl.DataFrame) -> None:
-        assert forecast_of(Probe(), frame, frame[10].drop("regime_name"))["regime_name"].to_list() == [None]
-
-
-class TestReadableRows:
-    def test_they_are_sorted_and_have_a_price_that_is_not_suspect(self, frame: pl.DataFrame) -> None:
-        row = pl.int_range(pl.len())
-        bad = frame.with_columns(
-            is_suspect=row == 3, close=pl.when(row == 5).then(0.0).when(row == 7).then(None).otherwise("close")
-        )
-        found = readable_rows(bad.reverse())
-        assert found["data_date"].is_sorted()
-        assert set(frame["session_number"]) - set(found["session_number"]) == {
-            frame["session_number"][k] for k in (3, 5, 7)
-        }
-
-    def test_without_any_there_is_nothing_to_forecast_from(self, frame: pl.DataFrame) -> None:
-        with pytest.raises(InputError, match="no usable row to forecast from"):
-            newest_usable_row(frame.with_columns(is_suspect=pl.lit(value=True)))
-        with pytest.raises(InputError, match="missing columns: is_suspect"):
-            readable_rows(frame.drop("is_suspect"))
-
-
 class TestHistory:
     def test_too_short_a_history_is_refused_with_numbers(self) -> None:
         with pytest.raises(
@@ -413,106 +266,6 @@ class TestHistory:
     def test_missing_columns_are_named(self, frame: pl.DataFrame) -> None:
         with pytest.raises(InputError, match="missing columns: usable"):
             train(NO_CHANGE, frame.drop("usable"), WEEK)
-
-
-def changed_at(column: str, row: int = 700) -> pl.Expr:
-    value = pl.col(column) * 1.000001 if column != "session_number" else pl.col(column)
-    return pl.when(pl.int_range(pl.len()) == row).then(value).otherwise(pl.col(column)).alias(column)
-
-
-class TestVersion:
-    @staticmethod
-    def version(frame: pl.DataFrame, **given: Any) -> str:
-        """Version of the drift, or of what is given."""
-        rows = labelled_rows(frame)
-        values: dict[str, Any] = {"spec": DRIFT, "forecaster": Drift(), "config": TrainingConfig(), "horizon": WEEK}
-        return version_of(**{**values, "rows": rows, **given})
-
-    def test_the_same_input_has_the_same_version(self, trained: TrainedModel, frame: pl.DataFrame) -> None:
-        again = train(LIGHTGBM, frame.clone(), WEEK)
-        assert again.model_version == trained.model_version
-        assert len(trained.model_version) == len(trained.training_data) == 12
-        assert set(trained.model_version + trained.training_data) <= set("0123456789abcdef")
-
-    def test_rows_nobody_learns_from_and_columns_nobody_reads_do_not_enter(self, frame: pl.DataFrame) -> None:
-        newest = pl.when(pl.col("target").is_null()).then(0.0).otherwise("ewma_volatility")
-        changed = frame.with_columns(ewma_volatility=newest, ma_63=pl.lit(1.0), rsi_14=pl.lit(1.0))
-        assert self.version(changed) == self.version(frame)
-
-    @pytest.mark.parametrize("column", ["target", "ewma_volatility", "sample_weight", "close"])
-    def test_one_changed_training_value_changes_it(self, column: str, frame: pl.DataFrame) -> None:
-        assert self.version(frame.with_columns(changed_at(column))) != self.version(frame)
-
-    def test_one_session_less_or_moved_changes_it(self, frame: pl.DataFrame) -> None:
-        moved = frame.with_columns(pl.col("session_number") + (pl.int_range(pl.len()) > 900).cast(pl.Int64))
-        assert len({self.version(f) for f in (frame, moved, frame[1:])}) == 3
-
-    def test_everything_that_may_change_the_figures_enters(self, frame: pl.DataFrame) -> None:
-        read = LightGBMForecaster()
-        read._columns = ("rsi_14",)
-        tuning = tuned(LIGHTGBM, labelled_rows(frame).head(50), WEEK)
-        versions = [
-            self.version(frame),
-            self.version(frame, config=TrainingConfig(embargo_sessions=1)),
-            self.version(frame, config=TrainingConfig(mode="rolling")),
-            self.version(frame, spec=NO_CHANGE),
-            self.version(frame, spec=replace(DRIFT, arguments=(("a", 1),))),
-            self.version(frame, spec=replace(DRIFT, package="polars")),
-            self.version(frame, horizon=HORIZONS["1m"]),
-            self.version(frame, forecaster=read),
-            self.version(frame, tuning=tuning),
-            self.version(frame, tuning=replace(tuning, chosen=replace(tuning.chosen, num_leaves=3))),
-        ]
-        assert len(set(versions)) == len(versions)
-
-    def test_what_a_value_is_missing_as_and_the_sign_of_zero_do_not_enter(self, frame: pl.DataFrame) -> None:
-        def version(value: float | None) -> str:
-            row = pl.int_range(pl.len()) == 700
-            other = pl.when(row).then(pl.lit(value, pl.Float64)).otherwise("ewma_volatility")
-            return self.version(frame.with_columns(ewma_volatility=other))
-
-        assert version(None) == version(float("nan")) != version(0.0) == version(-0.0)
-
-    def test_training_data_is_what_every_model_of_the_horizon_learns_from(self, frame: pl.DataFrame) -> None:
-        rows = labelled_rows(frame)
-        assert training_data(rows.with_columns(rsi_14=pl.lit(0.0))) == training_data(rows)
-        others = [rows.with_columns(changed_at(c)) for c in ("target", "close", "sample_weight")]
-        assert len({training_data(r) for r in (rows, rows[1:], *others)}) == 5
-
-    def test_a_package_that_is_not_installed_has_no_version_to_enter(
-        self, frame: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        spec = replace(DRIFT, package="polars")
-        before = self.version(frame, spec=spec)
-        monkeypatch.setattr(shelf, "version", lambda _: "99.0")
-        assert self.version(frame, spec=spec) != before
-
-
-class TestTwoWorlds:
-    @staticmethod
-    def standing(frame: pl.DataFrame, horizon: Horizon) -> tuple[str, Standing]:
-        """Champion, and how LightGBM stands."""
-        raw = {spec.name: train(spec, frame, horizon).oof for spec in (NO_CHANGE, UNTUNED)}
-        after = {name: calibrated(rows, horizon.sessions) for name, rows in raw.items()}
-        found = judge(raw, after, horizon)
-        return found.champion, found.of("lightgbm")
-
-    def test_where_nothing_can_be_predicted_no_change_is_published(self) -> None:
-        found = [self.standing(training_frame(random_walk(1300, 100 + s), 5), WEEK) for s in range(8)]
-        assert sum(champion == "lightgbm" for champion, _ in found) <= 1
-        assert not any(s.too_good for _, s in found)
-
-    @pytest.mark.parametrize("code", ["1w", "1m"])
-    def test_a_planted_signal_is_found(self, code: str) -> None:
-        horizon = HORIZONS[code]
-        frames = [training_frame(planted_trend(1800, 200 + s), horizon.sessions) for s in range(3)]
-        found = [self.standing(f, horizon) for f in frames]
-        assert sum(champion == "lightgbm" for champion, _ in found) >= 2
-        assert np.mean([s.scores.crps_vs_no_change for _, s in found]) < 0.97
-
-    def test_a_feature_that_knows_the_outcome_is_flagged(self, frame: pl.DataFrame) -> None:
-        leak = frame.with_columns(rsi_14=pl.col("target").fill_null(0.0) * 100)
-        assert self.standing(leak, WEEK)[1].too_good
 
 
 def test_a_history_may_end_on_any_day() -> None:

@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy import stats
 
 from zl_assets.core.evaluation.metrics import QUANTILE_LEVELS
@@ -19,7 +17,7 @@ from zl_assets.core.models.base import STATIONARY_FEATURES, Forecaster, labelled
 from zl_assets.core.models.interval import StudentInterval
 from zl_assets.core.models.lightgbm_model import LightGBMForecaster
 from zl_assets.core.models.lightgbm_quantile import LightGBMQuantileForecaster
-from zl_assets.core.models.trees import PointTrees, QuantileTrees, TreeConfig, rows_needed, weighted_quantiles
+from zl_assets.core.models.trees import PointTrees, QuantileTrees, TreeConfig, rows_needed
 from zl_assets.core.models.xgboost_model import XGBoostForecaster, XGBoostQuantileForecaster
 from zl_assets.errors import InputError
 from zl_assets_tests.core.models.training_frames import random_walk, training_frame
@@ -376,21 +374,3 @@ def test_a_quantile_needs_as_many_rows_as_its_variance_says(level: float) -> Non
     density = stats.norm.pdf(stats.norm.ppf(level))
     assert rows_needed(level) == pytest.approx(level * (1 - level) / density**2)
     assert rows_needed(level) == pytest.approx(rows_needed(1 - level))
-
-
-@given(
-    st.lists(st.tuples(st.floats(-5, 5), st.integers(1, 6)), min_size=1, max_size=60),
-    st.floats(1e-3, 1e3),
-)
-@settings(deadline=None)
-def test_weighted_quantiles_ascend_lie_inside_and_ignore_the_scale_of_weights(
-    pairs: list[tuple[float, int]], scale: float
-) -> None:
-    values, weights = (np.array(column, dtype=float) for column in zip(*pairs, strict=True))
-    found = weighted_quantiles(values, weights)
-    assert (np.diff(found) >= -1e-12).all()
-    assert values.min() <= found.min()
-    assert found.max() <= values.max()
-    assert np.allclose(weighted_quantiles(values, weights * scale), found, atol=1e-9)
-    equal = weighted_quantiles(values, np.ones_like(values))
-    assert np.allclose(equal, np.quantile(values, QUANTILE_LEVELS, method="hazen"), atol=1e-9)

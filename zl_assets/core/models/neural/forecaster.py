@@ -5,7 +5,6 @@ Belongs here: what goes into a net and what its answer means. Layers, epochs and
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 
-from zl_assets.core.evaluation.metrics import QUANTILE_LEVELS
+from zl_assets.core.evaluation.metrics import MEDIAN, QUANTILE_LEVELS
 from zl_assets.core.models.base import (
     STATIONARY_FEATURES,
     Floats,
@@ -25,21 +24,20 @@ from zl_assets.core.models.base import (
     require_columns,
     require_rows,
 )
+from zl_assets.core.models.interval import weighted_quantiles
 from zl_assets.core.models.neural.architectures import ARCHITECTURES, build
 from zl_assets.core.models.neural.checkpoint import Arrays
 from zl_assets.core.models.neural.runtime import Memory, load_keras, numpy_1_calls, resident_bytes
 from zl_assets.core.models.neural.scaling import Scaling
 from zl_assets.core.models.neural.training import PROFILES, Examples, Profile, compiled, forecast, train
 from zl_assets.core.models.neural.windows import Panel, purged_tail, windows
+from zl_assets.core.models.parameters import read_json, unreadable, write_json
 from zl_assets.errors import ConfigurationError, InputError
 
 SCALING_FILE = "scaling.json"
 VOLATILITY = "ewma_volatility"
 PRIOR_OUTCOMES = 50
 """Outcomes imagined beside those of the training rows that depart nowhere; ten years hold 120 months, 40 quarters."""
-
-_MEDIAN = QUANTILE_LEVELS.index(0.5)
-_RETRAIN = "train this horizon again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +180,7 @@ class NeuralForecaster:
             "scaling": asdict(fitted.scaling),
             "n_nets": len(fitted.nets),
         }
-        (directory / SCALING_FILE).write_text(json.dumps(held, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        write_json(directory / SCALING_FILE, held)
         net = build(self.architecture, self._settings.window, fitted.scaling.n_channels)
         for number, weights in enumerate(fitted.nets):
             net.set_weights(weights)
@@ -198,8 +196,8 @@ class NeuralForecaster:
             MissingDependency: TensorFlow is not installed.
         """
         path = directory / SCALING_FILE
+        held = read_json(path)
         try:
-            held = json.loads(path.read_text(encoding="utf-8"))
             scaling = Scaling(**{name: tuple(values) for name, values in held["scaling"].items()})
             loaded = cls(held["architecture"], held["horizon_sessions"], held["profile"], scaling.features)
             expected = (loaded._settings.window, list(QUANTILE_LEVELS))
@@ -208,8 +206,8 @@ class NeuralForecaster:
                 raise ValueError("its window or its levels are others")
             kept = float(held["share_of_departures"])
             numbers = range(held["n_nets"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigurationError) as error:
-            raise InputError(f"the model cannot be read: {error}", where=str(path), action=_RETRAIN) from error
+        except (ValueError, KeyError, TypeError, AttributeError, ConfigurationError) as error:
+            raise unreadable(path, error) from error
         like = build(loaded.architecture, loaded._settings.window, scaling.n_channels)
         nets = tuple(_read_net(directory / _net_file(number), like) for number in numbers)
         loaded._fitted = _Fitted(scaling, unconditional, kept, nets)
@@ -236,7 +234,7 @@ class NeuralForecaster:
         asked = np.repeat(last, 1 + len(scaling.features), axis=0)
         for i, feature in enumerate(scaling.features, start=1):
             asked[i, :, scaling.channels(feature)] = 0.0
-        medians = self._standardised(asked)[:, _MEDIAN] * self._expected(frame.tail(1))
+        medians = self._standardised(asked)[:, MEDIAN] * self._expected(frame.tail(1))
         return contributions(scaling.features, medians[0] - medians[1:])
 
     def _standardised(self, asked: Panel) -> Floats:
@@ -258,16 +256,6 @@ class NeuralForecaster:
         return self._fitted
 
 
-def weighted_quantiles(values: Floats, weights: Floats) -> Floats:
-    """Quantiles at QUANTILE_LEVELS, each value at the middle of its share of the weights, linear between; shape (7,).
-
-    Weights that are all equal give definition 5 of Hyndman and Fan (1996).
-    """
-    order = np.argsort(values, kind="stable")
-    shares = weights[order] / weights.sum()
-    return np.interp(QUANTILE_LEVELS, np.cumsum(shares) - shares / 2, values[order])
-
-
 def _net_file(number: int) -> str:
     return f"net_{number}.keras"
 
@@ -280,5 +268,5 @@ def _read_net(path: Path, like: Any) -> Arrays:
         if [w.shape for w in weights] != [w.shape for w in like.get_weights()]:
             raise ValueError("its layers are others")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise InputError(f"the net cannot be read: {error}", where=str(path), action=_RETRAIN) from error
+        raise unreadable(path, error) from error
     return weights

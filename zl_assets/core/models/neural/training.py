@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zl_assets.core.evaluation.metrics import QUANTILE_LEVELS
+from zl_assets.core.evaluation.scores import LEVEL_WEIGHTS
 from zl_assets.core.models.base import Floats
 from zl_assets.core.models.neural import checkpoint
 from zl_assets.core.models.neural.architectures import build
@@ -93,15 +94,8 @@ class Examples:
         return Examples(self.windows[part], self.departures[part], self.weights[part])
 
 
-def level_widths() -> Floats:
-    """Share of (0, 1) that each of QUANTILE_LEVELS is nearest to, shape (7,), sum 1."""
-    levels = np.array(QUANTILE_LEVELS)
-    edges = np.concatenate([[0.0], (levels[1:] + levels[:-1]) / 2, [1.0]])
-    return np.diff(edges)
-
-
 def pinball(departures: Floats | Panel, forecast: Floats | Panel, weights: Floats | Panel) -> float:
-    """Weighted mean of the pinball losses (Koenker and Bassett 1978), summed over the levels by their widths.
+    """Weighted mean of the pinball losses (Koenker and Bassett 1978), summed over the levels by LEVEL_WEIGHTS.
 
     Twice this approximates the continuous ranked probability score (Gneiting and Ranjan 2011).
 
@@ -112,7 +106,7 @@ def pinball(departures: Floats | Panel, forecast: Floats | Panel, weights: Float
     """
     levels = np.array(QUANTILE_LEVELS)
     errors = departures.astype(np.float64) - forecast.astype(np.float64)
-    losses = np.maximum(levels * errors, (levels - 1) * errors) @ level_widths()
+    losses = np.maximum(levels * errors, (levels - 1) * errors) @ LEVEL_WEIGHTS
     return float(np.average(losses, weights=weights))
 
 
@@ -249,7 +243,7 @@ def _variables(optimizer: Any) -> Arrays:
 def _loss(keras: Any) -> Any:
     """`pinball` of each example as Keras computes it."""
     levels = np.array(QUANTILE_LEVELS, dtype=np.float32)
-    widths = level_widths().astype(np.float32)
+    widths = LEVEL_WEIGHTS.astype(np.float32)
 
     def loss(departures: Any, forecast: Any) -> Any:
         errors = departures - forecast

@@ -12,13 +12,15 @@ import pytest
 import scoringrules
 
 from zl_assets.core.evaluation.metrics import QUANTILE_LEVELS
+from zl_assets.core.evaluation.scores import LEVEL_WEIGHTS
 from zl_assets.core.models.base import CONTRIBUTION_SCHEMA, STATIONARY_FEATURES, Forecaster, labelled_rows
+from zl_assets.core.models.interval import weighted_quantiles
 from zl_assets.core.models.neural import checkpoint, training
 from zl_assets.core.models.neural.architectures import ARCHITECTURES, build
 from zl_assets.core.models.neural.checkpoint import Progress
-from zl_assets.core.models.neural.forecaster import NeuralForecaster, weighted_quantiles
+from zl_assets.core.models.neural.forecaster import NeuralForecaster
 from zl_assets.core.models.neural.runtime import numpy_1_calls
-from zl_assets.core.models.neural.training import Examples, level_widths, pinball
+from zl_assets.core.models.neural.training import Examples, pinball
 from zl_assets.core.models.neural.windows import purged_tail
 from zl_assets.errors import ConfigurationError, InputError, MissingDependency, NotEnoughHistory
 from zl_assets_tests.core.models.training_frames import random_walk, training_frame
@@ -221,13 +223,13 @@ class TestLearning:
         assert scalings[0] == scalings[1]
 
     def test_the_loss_of_keras_is_the_pinball_loss_which_is_half_the_crps(self) -> None:
-        assert np.allclose(level_widths(), (0.075, 0.10, 0.20, 0.25, 0.20, 0.10, 0.075))
+        assert np.allclose(LEVEL_WEIGHTS, (0.075, 0.10, 0.20, 0.25, 0.20, 0.10, 0.075))
         rng = np.random.default_rng(6)
         outcome, forecast = rng.normal(size=(50, 1)) * np.ones((1, 7)), np.sort(rng.normal(size=(50, 7)), axis=1)
         weights = rng.uniform(0.5, 2, 50)
         ours = pinball(outcome, forecast, weights)
         theirs = scoringrules.quantile_score(outcome, forecast, np.array(QUANTILE_LEVELS))
-        assert ours == pytest.approx(np.average(theirs @ level_widths(), weights=weights))
+        assert ours == pytest.approx(np.average(theirs @ LEVEL_WEIGHTS, weights=weights))
         keras_loss = training._loss(training.load_keras())(outcome.astype(np.float32), forecast.astype(np.float32))
         assert ours == pytest.approx(np.average(np.asarray(keras_loss), weights=weights), rel=1e-5)
 

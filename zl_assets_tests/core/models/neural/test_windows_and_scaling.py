@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zl_assets.core.models.neural.forecaster import weighted_quantiles
 from zl_assets.core.models.neural.scaling import FURTHEST, Scaling
 from zl_assets.core.models.neural.windows import LEAST_WINDOWS, purged_tail, windows
 from zl_assets.errors import InputError, NotEnoughHistory
@@ -94,20 +93,3 @@ class TestScaling:
     def test_features_that_tell_nothing_are_refused(self) -> None:
         with pytest.raises(InputError, match=r"every feature is constant.*same, none"):
             Scaling.fit(self.frame(), ["same", "none"])
-
-
-class TestWeightedQuantiles:
-    def test_equal_weights_give_the_quantiles_of_numpy(self) -> None:
-        values = np.random.default_rng(1).normal(size=301)
-        levels = (0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95)
-        assert np.allclose(weighted_quantiles(values, np.full(301, 7.0)), np.quantile(values, levels, method="hazen"))
-
-    def test_weights_count_as_so_many_rows_and_only_their_ratio_matters(self) -> None:
-        rng = np.random.default_rng(2)
-        values, weights = rng.normal(size=3000), rng.integers(1, 6, 3000).astype(float)
-        weighted = weighted_quantiles(values, weights)
-        assert np.allclose(
-            weighted, weighted_quantiles(np.repeat(values, weights.astype(int)), np.ones(int(weights.sum()))), atol=0.01
-        )
-        assert np.allclose(weighted, weighted_quantiles(values, weights * 1e4), rtol=1e-12)
-        assert not np.allclose(weighted, weighted_quantiles(values, np.ones(3000)), atol=1e-4)
