@@ -129,7 +129,11 @@ BLOCKING = {
     "training/vw_zl_flat": {"enough_targets", *OF_A_VIEW},
     "training/vw_mes_flat": OF_A_VIEW,
     "training/zl_training_prod_allhistory": {"equals_view"},
-    **{key: {"trained", "folds_stable", "importance_sensible", "quantiles_sound"} for key in MODEL_KEYS},
+    **{
+        key: {"trained", "importance_sensible", "quantiles_sound"}
+        | ({"folds_stable"} if name not in NOT_STANDARD else set())
+        for key, name in MODEL_KEYS.items()
+    },
     "models/ensemble/ensemble": {"folds_stable", "quantiles_sound"},
     "monitoring/model_evaluation": {"not_too_good", "champion_not_worse", "same_rows"},
     "predictions/zl_forecasts": {"unique", "quantiles_ordered", "trust_in_range"},
@@ -144,6 +148,7 @@ NOT_BLOCKING = {
     "monitoring/model_evaluation": {"calibrated"},
     "predictions/vw_zl_latest": {"coherent"},
     **{f"raw_intelligence/{table}": {"fresh", "no_gap", "nothing_rejected"} for table in SERIES},
+    **{key: {"folds_stable"} for key, name in MODEL_KEYS.items() if name in NOT_STANDARD},
 }
 
 

@@ -11,6 +11,7 @@ from zl_assets.artifacts import Artifact, ArtifactPlace, read_artifact, write_ar
 from zl_assets.checks.common import evaluated
 from zl_assets.checks.models import (
     CHECKS,
+    checks_of,
     evaluate_folds_stable,
     evaluate_importance_sensible,
     evaluate_quantiles_sound,
@@ -154,6 +155,16 @@ class TestQuantilesSound:
         verdict = evaluate_quantiles_sound(quantiles(SOUND, row))
         assert not verdict.passed
         assert verdict.offenders.select("q05", "q50", "q95").row(0) == (row[0], row[3], row[6])
+
+
+@pytest.mark.parametrize(
+    ("model", "stops"), [("lightgbm", True), ("ensemble", True), ("prophet", False), ("gru", False)]
+)
+def test_only_a_standard_model_that_breaks_down_stops_the_run(model: str, stops: bool) -> None:
+    checks = {check.name: check for check in checks_of(models()[model])}
+    assert checks["folds_stable"].blocking is stops
+    assert all(check.blocking for name, check in checks.items() if name != "folds_stable")
+    assert not checks["folds_stable"].evaluate(SimpleNamespace(folds=folds([1.0, 1.0, 9.0])), FRAME).passed
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ class MLForecastTrees:
         held = read_parameters(path, cls.name)
         try:
             loaded = cls(int(held["horizon_sessions"]))
-            loaded._interval = StudentInterval(**{name: float(held["interval"][name]) for name in ("scale", "degrees")})
+            loaded._interval = StudentInterval.of(held["interval"])
         except (KeyError, TypeError, ValueError) as error:
             raise unreadable(path, error) from error
         loaded._booster = read_booster(directory / MODEL_FILE)
