@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from zl_assets import artifacts
+from zl_assets import whole_files
 from zl_assets.artifacts import (
     ARTIFACT_FILES,
     FORECASTS,
@@ -150,7 +150,7 @@ def test_a_write_that_fails_at_any_file_leaves_the_old_version_alone(
     path = write_artifact(place, trained, run_id="old", simulated=False)
     before = _contents(path)
     written: list[Path] = []
-    write_file = artifacts._write_file
+    write_file = whole_files._write_file
 
     def failing(target: Path, content: bytes) -> None:
         if len(written) == number:
@@ -159,7 +159,7 @@ def test_a_write_that_fails_at_any_file_leaves_the_old_version_alone(
         written.append(target)
         write_file(target, content)
 
-    monkeypatch.setattr(artifacts, "_write_file", failing)
+    monkeypatch.setattr(whole_files, "_write_file", failing)
     with pytest.raises(StorageFull if fault == errno.ENOSPC else WarehouseError) as raised:
         write_artifact(place, trained, run_id="new", simulated=False)
     assert isinstance(raised.value, StorageFull) == (fault == errno.ENOSPC)
@@ -201,7 +201,7 @@ def test_a_failed_rename_puts_the_old_version_back(
 _KILLED_WRITE = """
 import os, sys
 from pathlib import Path
-from zl_assets import artifacts
+from zl_assets import whole_files
 from zl_assets.artifacts import ArtifactPlace, write_artifact
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.core.models.shelf import models
@@ -211,7 +211,7 @@ from zl_assets_tests.core.models.training_frames import random_walk, training_fr
 spec = models()["no_change"]
 trained = train(spec, training_frame(random_walk(600, 5), 5), HORIZONS["1w"])
 if sys.argv[2] == "while writing":
-    artifacts._parquet = lambda frame: os._exit(9)
+    whole_files._write_file = lambda path, content: os._exit(9)
 else:
     rename = Path.rename
     Path.rename = lambda self, target: os._exit(9) if ".new-" in self.name else rename(self, target)
@@ -396,7 +396,7 @@ class TestForecasts:
             target.write_bytes(content[: len(content) // 2])
             raise OSError(fault, os.strerror(fault))
 
-        monkeypatch.setattr(artifacts, "_write_file", failing)
+        monkeypatch.setattr(whole_files, "_write_file", failing)
         with pytest.raises(WarehouseError) as raised:
             write_forecasts(tmp_path, "1w", "aaa", ROWS.head(1))
         assert isinstance(raised.value, StorageFull) == (fault != errno.EIO)

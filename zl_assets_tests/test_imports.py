@@ -17,7 +17,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("zl_assets.errors",),
     ("zl_assets.core",),
     ("zl_assets.settings", "zl_assets.partitions"),
-    ("zl_assets.warehouse", "zl_assets.artifacts", "zl_assets.tracking"),
+    (
+        "zl_assets.warehouse",
+        "zl_assets.artifacts",
+        "zl_assets.whole_files",
+        "zl_assets.tracking",
+    ),
     ("zl_assets.sources",),
     ("zl_assets.assets",),
     ("zl_assets.checks",),
