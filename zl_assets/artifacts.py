@@ -1,7 +1,8 @@
 """The model store: one directory per trained model, whole or not there at all.
 
 Models/local/horizon_{h}/{surface}/{family}/{model}/
-├── {version}/       the files of ARTIFACT_FILES, and the model in its own format
+├── {version}/       the files of ARTIFACT_FILES, or of the classifier's in `regime_artifacts`, and the model in its own
+│                    format
 ├── latest.txt       the version written last
 └── what `whole_files` needs while it writes
 

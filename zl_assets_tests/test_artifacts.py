@@ -27,6 +27,7 @@ from zl_assets.artifacts import (
 from zl_assets.core.evaluation.scores import score
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.core.models.blending import train_ensemble
+from zl_assets.core.models.regime_training import probabilities_of, told_states
 from zl_assets.core.models.shelf import models
 from zl_assets.core.models.training import TrainedModel, TrainingConfig, train
 from zl_assets.errors import ConfigurationError, InputError, StorageFull, WarehouseError
@@ -61,7 +62,8 @@ def trees(frame: pl.DataFrame) -> TrainedModel:
 
 @pytest.fixture(scope="module")
 def blend(trained: TrainedModel, trees: TrainedModel, frame: pl.DataFrame) -> TrainedModel:
-    return train_ensemble({m.spec.name: (m.oof, m.newest) for m in (trained, trees)}, frame, H)
+    members = {m.spec.name: (m.oof, m.newest) for m in (trained, trees)}
+    return train_ensemble(members, probabilities_of(told_states(frame, H)), frame, H)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "zl_assets.warehouse",
         "zl_assets.artifacts",
+        "zl_assets.regime_artifacts",
         "zl_assets.whole_files",
         "zl_assets.tracking",
     ),

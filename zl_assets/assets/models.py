@@ -10,7 +10,7 @@ import dagster as dg
 from zl_assets.assets.common import node, picture
 from zl_assets.assets.training import TABLE, table_name
 from zl_assets.core.horizons import HORIZONS, Horizon
-from zl_assets.core.models.shelf import ENSEMBLE, SHELF, ModelSpec, models
+from zl_assets.core.models.shelf import CLASSIFIER, ENSEMBLE, SHELF, ModelSpec, models
 from zl_assets.settings import Settings
 from zl_assets.warehouse.base import Warehouse
 
@@ -68,20 +68,29 @@ def model_asset(spec: ModelSpec) -> dg.AssetsDefinition:
     return trained  # pyright: ignore[reportReturnType]  # the decorator's return type is not told upstream
 
 
-@dg.asset(**_node(models()[ENSEMBLE]), deps=[spec.key.split(".") for spec in SHELF if spec.name != ENSEMBLE])
+@dg.asset(
+    **_node(models()[ENSEMBLE]),
+    deps=[spec.key.split(".") for spec in (*SHELF, CLASSIFIER) if spec.name != ENSEMBLE],
+)
 def ensemble(
     context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]
 ):
     """Blend the models that were trained on the same rows, and store the blend as an artifact like theirs."""
     from zl_assets.artifacts import read_shelf
+    from zl_assets.core.models.base import labelled_rows
     from zl_assets.core.models.blending import train_ensemble
+    from zl_assets.core.models.training import training_data
+    from zl_assets.regime_artifacts import stored_probabilities
 
     horizon = HORIZONS[context.partition_key]
     frame = training_rows(warehouse, horizon)
     members = {name: a for name, a in read_shelf(settings.home, horizon.code).items() if name != ENSEMBLE}
+    newest: int = next(iter(members.values())).newest["session_number"].item()
+    told = stored_probabilities(settings.home, horizon.code, training_data(labelled_rows(frame)), newest)
+    simulated = is_simulated(frame)
     with logged(settings, context.run.run_id, models()[ENSEMBLE], horizon) as log:
-        found = train_ensemble({n: (a.oof, a.newest) for n, a in members.items()}, frame, horizon)
-        return stored(log, settings, found, simulated=is_simulated(frame))
+        found = train_ensemble({n: (a.oof, a.newest) for n, a in members.items()}, told, frame, horizon)
+        return stored(log, settings, found, simulated=simulated)
 
 
 MODEL_ASSETS = [model_asset(spec) for spec in SHELF if spec.name != ENSEMBLE]
@@ -113,7 +122,13 @@ def logged(settings: Settings, dagster_run_id: str, spec: ModelSpec, horizon: Ho
         run.log_files(log.files)
 
 
-def stored(log: Log, settings: Settings, found: "TrainedModel", *, simulated: bool) -> dg.MaterializeResult[Any]:
+def stored(
+    log: Log,
+    settings: Settings,
+    found: "TrainedModel",
+    *,
+    simulated: bool,
+) -> dg.MaterializeResult[Any]:
     """Write the artifact, and say what was found."""
     from zl_assets.artifacts import ArtifactPlace, write_artifact
     from zl_assets.core import figures

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -190,6 +190,42 @@ def importance_figure(importance: pl.DataFrame, horizon: str, *, simulated: bool
         )
     )
     return _png(chart, titled(f"What the {horizon} model looks at", simulated=simulated))
+
+
+def state_reliability_figure(rows: pl.DataFrame, states: Sequence[str], horizon: str, *, simulated: bool) -> bytes:
+    """Share of the sessions after which a state came against the probability it was given, by tenths, by state.
+
+    Args:
+        rows: actual_state (null where unknown) and a column of probabilities a state.
+        states: their names.
+        horizon: code of the horizon.
+        simulated: whether the market is simulated.
+    """
+    import altair as alt
+
+    told = rows.drop_nulls("actual_state").unpivot(
+        on=list(states), index="actual_state", variable_name="state", value_name="probability"
+    )
+    shares = (
+        told.group_by("state", tenth=(pl.col("probability") * 10).floor().clip(0, 9))
+        .agg(
+            pl.col("probability").mean(),
+            share=(pl.col("actual_state") == pl.col("state").first()).mean(),
+            sessions=pl.len(),
+        )
+        .sort("state", "tenth")
+    )
+    ideal = alt.Chart(pl.DataFrame({"probability": [0.0, 1.0], "share": [0.0, 1.0]})).mark_line(
+        color="#bbb", strokeDash=[4, 4]
+    )
+    x = alt.X("probability:Q", title="probability it was given", axis=alt.Axis(format="%"))
+    y = alt.Y("share:Q", title="sessions after which it came", axis=alt.Axis(format="%"))
+    told_states = alt.Chart(shares).encode(x=x, y=y, color=alt.Color("state:N", sort=list(states), title=None))
+    points = told_states.mark_circle(opacity=0.8).encode(size=alt.Size("sessions:Q", title="sessions"))
+    chart = alt.layer(ideal.encode(x=x, y=y), told_states.mark_line(size=1), points)
+    return _png(
+        chart, titled(f"Market states {horizon} ahead, out of fold, and how often they came", simulated=simulated)
+    )
 
 
 def _png(chart: alt.Chart | alt.LayerChart | alt.FacetChart, title: str) -> bytes:

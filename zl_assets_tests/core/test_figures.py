@@ -17,6 +17,7 @@ from zl_assets.core.figures import (
     out_of_fold_figure,
     price_figure,
     reliability_figure,
+    state_reliability_figure,
     titled,
 )
 from zl_assets_tests.core.models.made_forecasts import WEEK, forecast, market
@@ -28,6 +29,14 @@ IMPORTANCE = pl.DataFrame({"feature": ["rsi_14", "return_1d"], "gain_share": [0.
 MARKET = market(300)
 """Its last week has no outcome yet."""
 MADE = {"no_change": forecast(MARKET), "lightgbm": forecast(MARKET, 0.02, 0.05)}
+
+TOLD = pl.DataFrame(
+    {
+        "actual_state": ["calm", "storm", "calm", "calm", None],
+        "calm": [0.91, 0.95, 1.0, 0.4, 0.5],
+        "storm": [0.09, 0.05, 0.0, 0.6, 0.5],
+    }
+)
 
 
 def sessions(source: str) -> pl.DataFrame:
@@ -64,9 +73,10 @@ def test_a_simulated_market_is_named_in_every_title(drawn: list[dict[str, Any]])
         fan_figure(MADE["no_change"], "no_change, 1w", simulated=True),
         reliability_figure(MADE, "1w", simulated=True),
         crps_figure(MADE, "1w", simulated=True),
+        state_reliability_figure(TOLD, ("calm", "storm"), "1w", simulated=True),
     ]
     assert all(f.startswith(PNG) for f in figures)
-    assert len(drawn) == len(figures) == 6
+    assert len(drawn) == len(figures) == 7
     assert all(spec["title"].startswith("SIMULATED market, not real prices: ") for spec in drawn)
 
 
@@ -123,3 +133,16 @@ def test_crps_is_that_of_a_quarter_over_no_changes(drawn: list[dict[str, Any]]) 
     }
     [ratio] = [r["ratio"] for r in shown if r["model"] == "lightgbm" and r["quarter"].startswith("2018-01")]
     assert ratio == pytest.approx(losses["lightgbm"] / losses["no_change"])
+
+
+def test_a_state_comes_as_often_as_counted_by_hand(drawn: list[dict[str, Any]]) -> None:
+    state_reliability_figure(TOLD, ("calm", "storm"), "1w", simulated=False)
+    shown = next(rows for rows in drawn[0]["datasets"].values() if "state" in rows[0])
+    found = {(r["state"], r["tenth"]): (r["probability"], r["share"], r["sessions"]) for r in shown}
+    # A certainty belongs to the highest tenth; the session without an outcome to none.
+    assert found == {
+        ("calm", 4): (0.4, 1.0, 1),
+        ("calm", 9): (pytest.approx((0.91 + 0.95 + 1.0) / 3), pytest.approx(2 / 3), 3),
+        ("storm", 0): (pytest.approx((0.09 + 0.05 + 0.0) / 3), pytest.approx(1 / 3), 3),
+        ("storm", 6): (0.6, 0.0, 1),
+    }
