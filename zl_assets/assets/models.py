@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -77,8 +78,9 @@ def ensemble(
 ):
     """Blend the models that were trained on the same rows, and store the blend as an artifact like theirs."""
     from zl_assets.artifacts import read_shelf
+    from zl_assets.core import figures
     from zl_assets.core.models.base import labelled_rows
-    from zl_assets.core.models.blending import train_ensemble
+    from zl_assets.core.models.blending import blend_of, train_ensemble
     from zl_assets.core.models.training import training_data
     from zl_assets.regime_artifacts import stored_probabilities
 
@@ -90,7 +92,8 @@ def ensemble(
     simulated = is_simulated(frame)
     with logged(settings, context.run.run_id, models()[ENSEMBLE], horizon) as log:
         found = train_ensemble({n: (a.oof, a.newest) for n, a in members.items()}, told, frame, horizon)
-        return stored(log, settings, found, simulated=simulated)
+        weights = figures.weights_figure(blend_of(found), horizon.code, simulated=simulated)
+        return stored(log, settings, found, simulated=simulated, pictures={"weights_by_state": weights})
 
 
 MODEL_ASSETS = [model_asset(spec) for spec in SHELF if spec.name != ENSEMBLE]
@@ -128,8 +131,9 @@ def stored(
     found: "TrainedModel",
     *,
     simulated: bool,
+    pictures: Mapping[str, bytes] = MappingProxyType({}),
 ) -> dg.MaterializeResult[Any]:
-    """Write the artifact, and say what was found."""
+    """Write the artifact, and say what was found, in further pictures by name, too."""
     from zl_assets.artifacts import ArtifactPlace, write_artifact
     from zl_assets.core import figures
     from zl_assets.core.evaluation.scores import score
@@ -150,10 +154,12 @@ def stored(
         "folds": found.folds.height,
     }
     fan = figures.fan_figure(found.oof, f"{found.spec.name}, {found.horizon.code}", simulated=simulated)
+    shown = {"out_of_fold": fan, **pictures}
     log.metrics.update(told)
     log.parameters.update({"simulated": simulated, "artifact": str(path.relative_to(settings.home))})
     log.parameters.update(found.training_config)
-    log.files.update({"out_of_fold.png": fan, "metrics.json": (path / "metrics.json").read_bytes()})
+    log.files.update({f"{name}.png": png for name, png in shown.items()})
+    log.files["metrics.json"] = (path / "metrics.json").read_bytes()
     return dg.MaterializeResult(
         metadata={
             "simulated": simulated,
@@ -162,6 +168,6 @@ def stored(
             "run_id": log.run_id,
             "columns_used": ", ".join(found.forecaster.columns_used),
             **{name: value for name, value in told.items() if value is not None},
-            "out_of_fold": picture(fan),
+            **{name: picture(png) for name, png in shown.items()},
         }
     )

@@ -13,6 +13,8 @@ from zl_assets.core.regimes import V0
 if TYPE_CHECKING:
     import altair as alt
 
+    from zl_assets.core.models.ensemble import Blend
+
 _WIDTH, _HEIGHT = 900, 320
 _SCALE = 1.0
 _YEARS: Any = {"format": "%Y", "tickCount": "year"}
@@ -190,6 +192,35 @@ def importance_figure(importance: pl.DataFrame, horizon: str, *, simulated: bool
         )
     )
     return _png(chart, titled(f"What the {horizon} model looks at", simulated=simulated))
+
+
+def weights_figure(blend: Blend, horizon: str, *, simulated: bool) -> bytes:
+    """Weight of each member of the ensemble in each market state: white is that of equal weights, from 0 to its double.
+
+    Args:
+        blend: weights of the members.
+        horizon: code of the horizon.
+        simulated: whether the market is simulated.
+    """
+    import altair as alt
+
+    weights = pl.DataFrame(
+        [
+            {"state": state, "model": member, "weight": weight}
+            for state, row in zip(blend.states, blend.weights, strict=True)
+            for member, weight in zip(blend.members, row, strict=True)
+        ]
+    )
+    base = alt.Chart(weights).encode(
+        x=alt.X("model:N", sort=list(blend.members), title=None, axis=alt.Axis(labelAngle=-30)),
+        y=alt.Y("state:N", sort=list(blend.states), title=None),
+    )
+    equal = 1 / len(blend.members)
+    colours = ["#e08214", "#ffffff", "#5e9bd1"]
+    around_equal = alt.Scale(domain=[0, equal, 2 * equal], range=colours, interpolate="rgb", clamp=True)
+    shade = alt.Color("weight:Q", scale=around_equal, legend=None)
+    chart = base.mark_rect().encode(color=shade) + base.mark_text().encode(text=alt.Text("weight:Q", format=".1%"))
+    return _png(chart, titled(f"Weight of each member of the {horizon} ensemble by market state", simulated=simulated))
 
 
 def state_reliability_figure(rows: pl.DataFrame, states: Sequence[str], horizon: str, *, simulated: bool) -> bytes:

@@ -76,6 +76,7 @@ def test_one_that_could_not_be_judged_says_so_and_goes_on(settings: Settings, mo
 def test_the_ensemble_reads_what_is_stored(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     materialised(regime_classifier, settings)
     before = materialised(ensemble, settings)
+    assert before["weights_by_state"].value.startswith("![figure](data:image/png")
     path = latest(classifier_place(settings.home, "1w")) / "oof.parquet"
     turned = pl.read_parquet(path).with_columns(crisis=pl.lit(1.0), bull=pl.lit(0.0), bear=pl.lit(0.0), normal=0.0)
     turned.write_parquet(path)

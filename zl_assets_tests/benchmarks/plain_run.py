@@ -88,8 +88,10 @@ def forecast(rows, sessions, horizon, chosen, now: datetime) -> None:
     from zl_assets.core.exchange_calendar import DECISION_TIME, session_after
     from zl_assets.core.forecasts import ForecastContext, ModelForecast, judged, publish
     from zl_assets.core.market_state import market_state
+    from zl_assets.core.models.blending import blend_of
     from zl_assets.core.models.regime_classifier import STATES
     from zl_assets.core.models.regime_training import train_classifier
+    from zl_assets.core.models.shelf import ENSEMBLE
     from zl_assets.core.refusals import refusals
     from zl_assets.core.training_frame import training_frame
 
@@ -101,6 +103,8 @@ def forecast(rows, sessions, horizon, chosen, now: datetime) -> None:
     for found in trained:
         score(found.oof, horizon.sessions)
         figures.fan_figure(found.oof, f"{found.spec.name}, {horizon.code}", simulated=simulated)
+        if found.spec.name == ENSEMBLE:
+            figures.weights_figure(blend_of(found), horizon.code, simulated=simulated)
     said = [ModelForecast(t.spec.name, t.model_version, "plain", t.oof, t.newest, t.drivers) for t in trained]
     judgement, calibrated = judged(said, horizon)
     origins = {t.spec.name: Provenance(t.model_version, "plain", t.n_effective) for t in trained}

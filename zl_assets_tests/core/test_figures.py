@@ -19,7 +19,9 @@ from zl_assets.core.figures import (
     reliability_figure,
     state_reliability_figure,
     titled,
+    weights_figure,
 )
+from zl_assets.core.models.ensemble import Blend
 from zl_assets_tests.core.models.made_forecasts import WEEK, forecast, market
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -30,6 +32,7 @@ MARKET = market(300)
 """Its last week has no outcome yet."""
 MADE = {"no_change": forecast(MARKET), "lightgbm": forecast(MARKET, 0.02, 0.05)}
 
+BLEND = Blend(("theta", "ets"), ("storm", "calm"), ((0.75, 0.25), (0.4, 0.6)), 100.0)
 TOLD = pl.DataFrame(
     {
         "actual_state": ["calm", "storm", "calm", "calm", None],
@@ -73,10 +76,11 @@ def test_a_simulated_market_is_named_in_every_title(drawn: list[dict[str, Any]])
         fan_figure(MADE["no_change"], "no_change, 1w", simulated=True),
         reliability_figure(MADE, "1w", simulated=True),
         crps_figure(MADE, "1w", simulated=True),
+        weights_figure(BLEND, "1w", simulated=True),
         state_reliability_figure(TOLD, ("calm", "storm"), "1w", simulated=True),
     ]
     assert all(f.startswith(PNG) for f in figures)
-    assert len(drawn) == len(figures) == 7
+    assert len(drawn) == len(figures) == 8
     assert all(spec["title"].startswith("SIMULATED market, not real prices: ") for spec in drawn)
 
 
@@ -133,6 +137,17 @@ def test_crps_is_that_of_a_quarter_over_no_changes(drawn: list[dict[str, Any]]) 
     }
     [ratio] = [r["ratio"] for r in shown if r["model"] == "lightgbm" and r["quarter"].startswith("2018-01")]
     assert ratio == pytest.approx(losses["lightgbm"] / losses["no_change"])
+
+
+def test_the_weight_of_every_member_in_every_state_is_shown(drawn: list[dict[str, Any]]) -> None:
+    weights_figure(BLEND, "1w", simulated=False)
+    [shown] = drawn[0]["datasets"].values()
+    assert {(r["state"], r["model"]): r["weight"] for r in shown} == {
+        ("storm", "theta"): 0.75,
+        ("storm", "ets"): 0.25,
+        ("calm", "theta"): 0.4,
+        ("calm", "ets"): 0.6,
+    }
 
 
 def test_a_state_comes_as_often_as_counted_by_hand(drawn: list[dict[str, Any]]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -14,7 +15,7 @@ import polars as pl
 from zl_assets.core.evaluation.splits import Fold
 from zl_assets.core.horizons import Horizon
 from zl_assets.core.models.base import labelled_rows
-from zl_assets.core.models.ensemble import Ensemble, members_frame
+from zl_assets.core.models.ensemble import Blend, Ensemble, members_frame
 from zl_assets.core.models.importance import IMPORTANCE_SCHEMA
 from zl_assets.core.models.regime_classifier import STATES
 from zl_assets.core.models.shelf import ENSEMBLE, models
@@ -89,6 +90,11 @@ def train_ensemble(found: Members, probabilities: pl.DataFrame, frame: pl.DataFr
             "n_rows": past.height,
         },
     )
+
+
+def blend_of(trained: TrainedModel) -> Blend:
+    """Weights of a blend that `train_ensemble` has made."""
+    return cast("Ensemble", trained.forecaster).blend
 
 
 def folds_of(past: pl.DataFrame, horizon: Horizon) -> tuple[Fold, ...]:

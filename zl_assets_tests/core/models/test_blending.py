@@ -9,7 +9,7 @@ import pytest
 from zl_assets.core.evaluation.metrics import QUANTILE_COLUMNS
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.core.models.base import labelled_rows
-from zl_assets.core.models.blending import YARDSTICKS, folds_of, train_ensemble
+from zl_assets.core.models.blending import YARDSTICKS, blend_of, folds_of, train_ensemble
 from zl_assets.core.models.ensemble import Ensemble
 from zl_assets.core.models.regime_classifier import STATES
 from zl_assets.core.models.regime_training import probabilities_of, told_states
@@ -149,3 +149,9 @@ def test_a_session_without_a_probability_is_refused(members: Members, frame: pl.
     told = probabilities_of(told_states(frame, H))
     with pytest.raises(InputError, match="a session has no probability of its market state"):
         train_ensemble(members, told.head(-1), frame, H)
+
+
+def test_its_weights_are_those_of_the_blend(trained: TrainedModel) -> None:
+    blend = blend_of(trained)
+    assert (blend.members, blend.states) == (("no_change", "lightgbm"), STATES)
+    assert [sum(row) for row in blend.weights] == pytest.approx([1.0] * len(STATES))
