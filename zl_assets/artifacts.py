@@ -1,28 +1,22 @@
 """The model store: one directory per trained model, whole or not there at all.
 
 Models/local/horizon_{h}/{surface}/{family}/{model}/
-├── {version}/       the files of ARTIFACT_FILES, and the model in its own format
+├── {version}/       the files of ARTIFACT_FILES, or of the classifier's in `regime_artifacts`, and the model in its own
+│                    format
 ├── latest.txt       the version written last
-├── .lock            held while writing
-└── .{version}.new-* and .{version}.old-*   a write in progress, or what a killed one left behind
+└── what `whole_files` needs while it writes
 
 Models/local/horizon_{h}/{surface}/forecasts/{training_data}.parquet   what all models together forecast
 
-A version is built beside its place, flushed to the disk and renamed into place. Where the version exists already, it is
-renamed aside first; a write killed between the two renames leaves the old one whole and aside, where readers find it,
-and the next write puts it back. Nothing is pickled.
+Belongs here: what a version of a forecaster holds, and which one is the latest. How a directory is written whole or not
+at all is in `whole_files`. Nothing is pickled.
 """
 
 from __future__ import annotations
 
-import fcntl
-import io
 import json
-import os
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,7 +28,17 @@ from zl_assets.core.models.base import CONTRIBUTION_SCHEMA, Forecaster
 from zl_assets.core.models.importance import IMPORTANCE_SCHEMA
 from zl_assets.core.models.shelf import NO_CHANGE, ModelSpec, models
 from zl_assets.core.models.training import FOLD_SCHEMA, TrainedModel
-from zl_assets.errors import ConfigurationError, InputError, StorageFull, WarehouseError
+from zl_assets.errors import ConfigurationError, InputError, WarehouseError
+from zl_assets.whole_files import (
+    as_json,
+    as_lines,
+    as_parquet,
+    locked,
+    place_of,
+    replace_directory,
+    replace_file,
+    unusable,
+)
 
 ARTIFACT_FILES: tuple[str, ...] = (
     "columns_used.txt",
@@ -46,6 +50,7 @@ ARTIFACT_FILES: tuple[str, ...] = (
     "oof.parquet",
     "predictions.parquet",
 )
+CONFIG_FILE = "training_config.json"
 ROLLING_FILE = "oof_rolling.parquet"
 """Beside ARTIFACT_FILES where a model was judged on rolling folds, too."""
 LATEST_FILE = "latest.txt"
@@ -155,7 +160,7 @@ class Artifact:
         try:
             return self.spec.of().load(self.path)
         except InputError as error:
-            raise _damaged(self.path, str(error)) from error
+            raise damaged(self.path, str(error)) from error
 
 
 def write_artifact(place: ArtifactPlace, trained: TrainedModel, *, run_id: str, simulated: bool) -> Path:
@@ -181,18 +186,48 @@ def write_artifact(place: ArtifactPlace, trained: TrainedModel, *, run_id: str, 
             where=str(place.directory),
             action=f"store it below horizon_{trained.horizon.code} as {trained.spec.name}",
         )
-    target = place.version(trained.model_version)
-    with _storage_errors(place.directory):
-        place.directory.mkdir(parents=True, exist_ok=True)
-        with _exclusive(place.directory):
-            _recover(place.directory)
-            fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.new-", dir=place.directory))
-            try:
-                _write_files(fresh, trained, run_id=run_id, simulated=simulated)
-                _swap_in(fresh, target)
-            finally:
-                shutil.rmtree(fresh, ignore_errors=True)
-            _replace_file(place.directory / LATEST_FILE, _lines([target.name]))
+    files = {
+        "columns_used.txt": as_lines(trained.forecaster.columns_used),
+        "run_id.txt": as_lines([run_id]),
+        "feature_importance.csv": trained.feature_importance.write_csv().encode(),
+        "drivers.csv": trained.drivers.write_csv().encode(),
+        "metrics.json": as_json({"simulated": simulated, **_metrics(trained)}),
+        "oof.parquet": as_parquet(trained.oof),
+        **({ROLLING_FILE: as_parquet(trained.oof_rolling)} if trained.oof_rolling is not None else {}),
+        "predictions.parquet": as_parquet(trained.newest),
+    }
+    about = {"simulated": simulated, "model_version": trained.model_version, **trained.training_config}
+    return write_version(place, trained.model_version, trained.forecaster.save, about, files)
+
+
+def write_version(
+    place: ArtifactPlace,
+    version: str,
+    save: Callable[[Path], object],
+    about: Mapping[str, Any],
+    files: Mapping[str, bytes],
+) -> Path:
+    """Store the files of a version, whole or not at all, and make it the latest.
+
+    Args:
+        place: where the versions of the model are stored.
+        version: its name; an existing one is replaced as a whole.
+        save: writes the model in its own format into a directory.
+        about: what training_config.json says, beside the names of the files that `save` wrote.
+        files: contents of all other files by name.
+
+    Returns:
+        The directory of the version.
+
+    Raises:
+        InputError: the version is not a plain file name, or the model is not fitted.
+        StorageFull: no space is left; what was stored before is untouched.
+        WarehouseError: the directory cannot be written; what was stored before is untouched.
+    """
+    target = place.version(version)
+    with locked(place.directory):
+        replace_directory(target, save, lambda saved: {**files, CONFIG_FILE: as_json({"model_files": saved, **about})})
+        replace_file(place.directory / LATEST_FILE, as_lines([version]))
     return target
 
 
@@ -212,7 +247,7 @@ def latest(place: ArtifactPlace) -> Path:
             action=f"materialise the model of horizon {place.horizon} first",
         ) from error
     except OSError as error:
-        raise _cannot(error, place.directory, "read") from error
+        raise unusable(error, place.directory, "read") from error
     return place.version(version)
 
 
@@ -226,14 +261,8 @@ def read_artifact(path: Path) -> Artifact:
         ConfigurationError: no such version.
         WarehouseError: a file is missing or damaged.
     """
-    directory = _whole(path)
-    missing = [name for name in ARTIFACT_FILES if not (directory / name).is_file()]
-    if missing:
-        raise _damaged(directory, f"missing files: {', '.join(missing)}")
-    try:
-        metrics = json.loads((directory / "metrics.json").read_text(encoding="utf-8"))
-        config = json.loads((directory / "training_config.json").read_text(encoding="utf-8"))
-        artifact = Artifact(
+    with opened_version(path, ARTIFACT_FILES) as (directory, metrics, config):
+        return Artifact(
             path=directory,
             spec=models()[config["model"]],
             version=metrics["model_version"],
@@ -250,12 +279,44 @@ def read_artifact(path: Path) -> Artifact:
             folds=_fold_table(metrics["folds"]),
             newest=pl.read_parquet(directory / "predictions.parquet"),
         )
-        gone = [name for name in config["model_files"] if not (directory / name).is_file()]
+
+
+@contextmanager
+def opened_version(path: Path, files: Sequence[str]) -> Iterator[tuple[Path, dict[str, Any], dict[str, Any]]]:
+    """A stored version to read from; what cannot be read in the body is a damaged model.
+
+    Args:
+        path: directory of the version.
+        files: names of those it must have, metrics.json and training_config.json among them.
+
+    Yields:
+        The directory that holds it now, and the contents of metrics.json and training_config.json.
+
+    Raises:
+        ConfigurationError: no such version.
+        WarehouseError: a file is missing or damaged.
+    """
+    directory = place_of(path)
+    if directory is None:
+        raise ConfigurationError(
+            f"there is no model version {path.name}",
+            where=str(path.parent),
+            action="materialise the model of this horizon first",
+        )
+    _require_files(directory, files)
+    try:
+        metrics = json.loads((directory / "metrics.json").read_text(encoding="utf-8"))
+        config = json.loads((directory / CONFIG_FILE).read_text(encoding="utf-8"))
+        _require_files(directory, config["model_files"])
+        yield directory, metrics, config
     except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
-        raise _damaged(directory, str(error)) from error
-    if gone:
-        raise _damaged(directory, f"missing files: {', '.join(gone)}")
-    return artifact
+        raise damaged(directory, str(error)) from error
+
+
+def _require_files(directory: Path, names: Sequence[str]) -> None:
+    missing = [name for name in names if not (directory / name).is_file()]
+    if missing:
+        raise damaged(directory, f"missing files: {', '.join(missing)}")
 
 
 def read_shelf(home: Path, horizon: str) -> dict[str, Artifact]:
@@ -301,30 +362,9 @@ def write_forecasts(home: Path, horizon: str, training_data: str, rows: pl.DataF
     _check_name(training_data)
     directory = horizon_directory(home, horizon) / surface / FORECASTS
     target = directory / f"{training_data}.parquet"
-    with _storage_errors(directory):
-        directory.mkdir(parents=True, exist_ok=True)
-        with _exclusive(directory):
-            _replace_file(target, _parquet(rows))
+    with locked(directory):
+        replace_file(target, as_parquet(rows))
     return target
-
-
-def _write_files(directory: Path, trained: TrainedModel, *, run_id: str, simulated: bool) -> None:
-    trained.forecaster.save(directory)
-    model_files = sorted(path.name for path in directory.iterdir())
-    for name in model_files:
-        _sync(directory / name)
-    _write_file(directory / "columns_used.txt", _lines(trained.forecaster.columns_used))
-    _write_file(directory / "run_id.txt", _lines([run_id]))
-    _write_file(directory / "feature_importance.csv", trained.feature_importance.write_csv().encode())
-    _write_file(directory / "drivers.csv", trained.drivers.write_csv().encode())
-    _write_file(directory / "metrics.json", _json({"simulated": simulated, **_metrics(trained)}))
-    about = {"simulated": simulated, "model_version": trained.model_version, "model_files": model_files}
-    _write_file(directory / "training_config.json", _json({**about, **trained.training_config}))
-    _write_file(directory / "oof.parquet", _parquet(trained.oof))
-    if trained.oof_rolling is not None:
-        _write_file(directory / ROLLING_FILE, _parquet(trained.oof_rolling))
-    _write_file(directory / "predictions.parquet", _parquet(trained.newest))
-    _sync(directory)
 
 
 def _metrics(trained: TrainedModel) -> dict[str, Any]:
@@ -347,120 +387,8 @@ def _fold_table(folds: list[dict[str, Any]]) -> pl.DataFrame:
     )
 
 
-def _lines(lines: tuple[str, ...] | list[str]) -> bytes:
-    return "".join(f"{line}\n" for line in lines).encode()
-
-
-def _json(value: dict[str, Any]) -> bytes:
-    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False, default=lambda day: day.isoformat())
-    return f"{text}\n".encode()
-
-
-def _parquet(frame: pl.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer)
-    return buffer.getvalue()
-
-
-def _write_file(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(path: Path) -> None:
-    """Flush a file, or the names in a directory, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _swap_in(fresh: Path, target: Path) -> None:
-    aside: Path | None = None
-    if target.exists():
-        aside = fresh.with_name(fresh.name.replace(".new-", ".old-"))
-        target.rename(aside)
-    try:
-        fresh.rename(target)
-    except OSError:
-        if aside:
-            aside.rename(target)
-        raise
-    _sync(target.parent)
-    if aside:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _replace_file(path: Path, content: bytes) -> None:
-    """Write a file beside its place and rename it there: what is in its place is whole, the old or the new."""
-    fresh = path.with_name(f".{path.name}.new")
-    try:
-        _write_file(fresh, content)
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
-    _sync(path.parent)
-
-
-def _recover(directory: Path) -> None:
-    """Put back versions a killed write had moved aside, and remove what it had not finished."""
-    for leftover in sorted(directory.glob(".*.old-*")):
-        target = directory / leftover.name[1:].rpartition(".old-")[0]
-        if target.exists():
-            shutil.rmtree(leftover)
-        else:
-            leftover.rename(target)
-    for leftover in sorted(directory.glob(".*.new-*")):
-        shutil.rmtree(leftover)
-
-
-def _whole(path: Path) -> Path:
-    """The directory that holds a version now: its place, or aside after a write was killed between two renames."""
-    aside = sorted(path.parent.glob(f".{path.name}.old-*"))
-    for candidate in (path, *aside, path):
-        if candidate.is_dir():
-            return candidate
-    raise ConfigurationError(
-        f"there is no model version {path.name}",
-        where=str(path.parent),
-        action="materialise the model of this horizon first",
-    )
-
-
-@contextmanager
-def _exclusive(directory: Path) -> Iterator[None]:
-    """Hold the directory against other writers; the system lets go when the process ends, however it ends."""
-    with (directory / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
-def _storage_errors(directory: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in StorageFull.NUMBERS:
-            raise StorageFull(
-                "no space left to store the model; what was stored before is untouched",
-                where=str(directory),
-                action="free some space and run the model again",
-            ) from error
-        raise _cannot(error, directory, "written") from error
-
-
-def _cannot(error: OSError, directory: Path, done: str) -> WarehouseError:
-    return WarehouseError(
-        f"the model store cannot be {done}: {error.strerror or error}",
-        where=str(directory),
-        action="check that the directory exists and belongs to this user",
-    )
-
-
-def _damaged(directory: Path, what: str) -> WarehouseError:
+def damaged(directory: Path, what: str) -> WarehouseError:
+    """The error of a stored model that cannot be read."""
     return WarehouseError(
         f"the stored model is damaged: {what}",
         where=str(directory),

@@ -16,6 +16,7 @@ from zl_assets.assets import (
     monitoring,
     predictions,
     raw_intelligence,
+    regime_classifier,
     regimes,
     training,
 )
@@ -30,6 +31,7 @@ from zl_assets.checks import models as model_checks
 from zl_assets.checks import monitoring as evidence_checks
 from zl_assets.checks import predictions as prediction_checks
 from zl_assets.checks import raw_intelligence as series_checks
+from zl_assets.checks import regime_classifier as classifier_checks
 from zl_assets.checks import regimes as regime_checks
 from zl_assets.checks import surfaces as surface_checks
 from zl_assets.checks import training as training_checks
@@ -49,6 +51,7 @@ ASSETS = [
     full_surface,
     training,
     models,
+    regime_classifier,
     evaluation,
     predictions,
     monitoring,
@@ -63,6 +66,7 @@ CHECKS = [
     surface_checks,
     training_checks,
     model_checks,
+    classifier_checks,
     evaluation_checks,
     prediction_checks,
     evidence_checks,

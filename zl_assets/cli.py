@@ -125,7 +125,8 @@ def run(
     for warning in outcome.warnings:
         word = "failed check" if warning.severity == "ERROR" else "warning"
         advice = f" -> {warning.action}" if warning.action else ""
-        say(f"{word}: {warning.asset}: {warning.description}{advice}")
+        part = f" [{warning.partition}]" if warning.partition else ""
+        say(f"{word}: {warning.asset}{part}: {warning.description}{advice}")
     if as_json:
         simulated = bool(rows["is_simulated"].any())
         print_json({"simulated": simulated, "seconds": round(outcome.seconds, 1), "forecasts": rows.to_dicts()})

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from zl_assets import artifacts
+from zl_assets import whole_files
 from zl_assets.artifacts import (
     ARTIFACT_FILES,
     FORECASTS,
@@ -27,6 +27,7 @@ from zl_assets.artifacts import (
 from zl_assets.core.evaluation.scores import score
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.core.models.blending import train_ensemble
+from zl_assets.core.models.regime_training import probabilities_of, told_states
 from zl_assets.core.models.shelf import models
 from zl_assets.core.models.training import TrainedModel, TrainingConfig, train
 from zl_assets.errors import ConfigurationError, InputError, StorageFull, WarehouseError
@@ -61,7 +62,8 @@ def trees(frame: pl.DataFrame) -> TrainedModel:
 
 @pytest.fixture(scope="module")
 def blend(trained: TrainedModel, trees: TrainedModel, frame: pl.DataFrame) -> TrainedModel:
-    return train_ensemble({m.spec.name: (m.oof, m.newest) for m in (trained, trees)}, frame, H)
+    members = {m.spec.name: (m.oof, m.newest) for m in (trained, trees)}
+    return train_ensemble(members, probabilities_of(told_states(frame, H)), frame, H)
 
 
 @pytest.fixture
@@ -150,7 +152,7 @@ def test_a_write_that_fails_at_any_file_leaves_the_old_version_alone(
     path = write_artifact(place, trained, run_id="old", simulated=False)
     before = _contents(path)
     written: list[Path] = []
-    write_file = artifacts._write_file
+    write_file = whole_files._write_file
 
     def failing(target: Path, content: bytes) -> None:
         if len(written) == number:
@@ -159,7 +161,7 @@ def test_a_write_that_fails_at_any_file_leaves_the_old_version_alone(
         written.append(target)
         write_file(target, content)
 
-    monkeypatch.setattr(artifacts, "_write_file", failing)
+    monkeypatch.setattr(whole_files, "_write_file", failing)
     with pytest.raises(StorageFull if fault == errno.ENOSPC else WarehouseError) as raised:
         write_artifact(place, trained, run_id="new", simulated=False)
     assert isinstance(raised.value, StorageFull) == (fault == errno.ENOSPC)
@@ -201,7 +203,7 @@ def test_a_failed_rename_puts_the_old_version_back(
 _KILLED_WRITE = """
 import os, sys
 from pathlib import Path
-from zl_assets import artifacts
+from zl_assets import whole_files
 from zl_assets.artifacts import ArtifactPlace, write_artifact
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.core.models.shelf import models
@@ -211,7 +213,7 @@ from zl_assets_tests.core.models.training_frames import random_walk, training_fr
 spec = models()["no_change"]
 trained = train(spec, training_frame(random_walk(600, 5), 5), HORIZONS["1w"])
 if sys.argv[2] == "while writing":
-    artifacts._parquet = lambda frame: os._exit(9)
+    whole_files._write_file = lambda path, content: os._exit(9)
 else:
     rename = Path.rename
     Path.rename = lambda self, target: os._exit(9) if ".new-" in self.name else rename(self, target)
@@ -396,7 +398,7 @@ class TestForecasts:
             target.write_bytes(content[: len(content) // 2])
             raise OSError(fault, os.strerror(fault))
 
-        monkeypatch.setattr(artifacts, "_write_file", failing)
+        monkeypatch.setattr(whole_files, "_write_file", failing)
         with pytest.raises(WarehouseError) as raised:
             write_forecasts(tmp_path, "1w", "aaa", ROWS.head(1))
         assert isinstance(raised.value, StorageFull) == (fault != errno.EIO)

@@ -43,6 +43,8 @@ MODELS = {
     "ensemble": ("ensemble",),
 }
 NOT_STANDARD = {"prophet", "mlforecast", *WEIGHTED, *MODELS["regime"], *MODELS["neural"]}
+CLASSIFIER = "models/regime/regime_classifier"
+"""Tells market states and no returns: no model of the shelf."""
 MODEL_KEYS = {f"models/{family}/{name}": name for family, names in MODELS.items() for name in names}
 GROUPS = {
     **{f"raw_intelligence/{table}": "raw" for table in SERIES},
@@ -56,7 +58,7 @@ GROUPS = {
     "training/vw_zl_flat": "training",
     "training/vw_mes_flat": "training",
     "training/zl_training_prod_allhistory": "training",
-    **{key: f"models_{key.split('/')[1]}" for key in MODEL_KEYS},
+    **{key: f"models_{key.split('/')[1]}" for key in (*MODEL_KEYS, CLASSIFIER)},
     "monitoring/model_evaluation": "evaluation",
     "predictions/zl_forecasts": "predictions",
     "predictions/vw_zl_latest": "predictions",
@@ -69,6 +71,7 @@ GROUPS = {
 WHEN_ASKED = {k for k, group in GROUPS.items() if group in ("archive", "full_surface", "full_training", "monitoring")}
 PER_HORIZON = {
     *MODEL_KEYS,
+    CLASSIFIER,
     *(key for key, group in GROUPS.items() if group in ("training", "evaluation", "predictions")),
 }
 STANDARD = PER_HORIZON - {key for key, name in MODEL_KEYS.items() if name in NOT_STANDARD}
@@ -92,10 +95,10 @@ UPSTREAM = {
     "training/vw_zl_flat": {"features/daily_ml_matrix"},
     "training/vw_mes_flat": {"features/daily_ml_matrix"},
     "training/zl_training_prod_allhistory": {"training/vw_zl_flat"},
-    **{key: {"training/zl_training_prod_allhistory"} for key in MODEL_KEYS},
-    "models/ensemble/ensemble": set(MODEL_KEYS) - {"models/ensemble/ensemble"},
+    **{key: {"training/zl_training_prod_allhistory"} for key in (*MODEL_KEYS, CLASSIFIER)},
+    "models/ensemble/ensemble": {*MODEL_KEYS, CLASSIFIER} - {"models/ensemble/ensemble"},
     "monitoring/model_evaluation": set(MODEL_KEYS),
-    "predictions/zl_forecasts": {"monitoring/model_evaluation"},
+    "predictions/zl_forecasts": {"monitoring/model_evaluation", CLASSIFIER},
     "predictions/vw_zl_latest": {"predictions/zl_forecasts"},
 }
 OF_A_VIEW = {"target_recomputed", "split_right", "no_null_target", "no_target_twin", "no_join"}
@@ -135,6 +138,7 @@ BLOCKING = {
         for key, name in MODEL_KEYS.items()
     },
     "models/ensemble/ensemble": {"folds_stable", "quantiles_sound"},
+    CLASSIFIER: {"trained", "probabilities_sound", "every_session"},
     "monitoring/model_evaluation": {"not_too_good", "champion_not_worse", "same_rows"},
     "predictions/zl_forecasts": {"unique", "quantiles_ordered", "trust_in_range"},
     "predictions/vw_zl_latest": {"one_row"},
@@ -145,6 +149,7 @@ NOT_BLOCKING = {
     "features/daily_ml_matrix": NOTHING_INVENTED,
     "features/daily_ml_matrix_full": NOTHING_INVENTED,
     "monitoring/family_impact": {"every_family_judged", "none_to_investigate"},
+    CLASSIFIER: {"skill_over_climatology"},
     "monitoring/model_evaluation": {"calibrated"},
     "predictions/vw_zl_latest": {"coherent"},
     **{f"raw_intelligence/{table}": {"fresh", "no_gap", "nothing_rejected"} for table in SERIES},
@@ -272,10 +277,12 @@ def test_the_jobs_share_out_every_check_and_every_asset_but_the_archives(definit
 def test_whatever_writes_the_warehouse_waits_in_its_pool(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
     pools = {key.to_user_string(): graph.get(key).pools for key in graph.get_all_asset_keys()}
-    others = {*MODEL_KEYS, "archive/shims", "monitoring/family_impact"}
+    others = {*MODEL_KEYS, CLASSIFIER, "archive/shims", "monitoring/family_impact"}
     assert {name for name, pool in pools.items() if pool == {"warehouse"}} == set(GROUPS) - others
     assert not graph.get(dg.AssetKey(["archive", "shims"])).is_materializable, "the command line alone writes it"
-    assert {key for key in MODEL_KEYS if pools[key]} == set(), "fitting must not keep others from writing"
+    assert {key for key in (*MODEL_KEYS, CLASSIFIER) if pools[key]} == set(), (
+        "fitting must not keep others from writing"
+    )
 
 
 def test_the_instance_takes_the_configuration(instance: dg.DagsterInstance) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -10,7 +11,7 @@ import dagster as dg
 from zl_assets.assets.common import node, picture
 from zl_assets.assets.training import TABLE, is_simulated, training_rows
 from zl_assets.core.horizons import HORIZONS, Horizon
-from zl_assets.core.models.shelf import ENSEMBLE, SHELF, ModelSpec, models
+from zl_assets.core.models.shelf import CLASSIFIER, ENSEMBLE, SHELF, ModelSpec, models
 from zl_assets.settings import Settings
 from zl_assets.warehouse.base import Warehouse
 
@@ -53,20 +54,31 @@ def model_asset(spec: ModelSpec) -> dg.AssetsDefinition:
     return trained  # pyright: ignore[reportReturnType]  # the decorator's return type is not told upstream
 
 
-@dg.asset(**_node(models()[ENSEMBLE]), deps=[spec.key.split(".") for spec in SHELF if spec.name != ENSEMBLE])
+@dg.asset(
+    **_node(models()[ENSEMBLE]),
+    deps=[spec.key.split(".") for spec in (*SHELF, CLASSIFIER) if spec.name != ENSEMBLE],
+)
 def ensemble(
     context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse], settings: dg.ResourceParam[Settings]
 ):
     """Blend the models that were trained on the same rows, and store the blend as an artifact like theirs."""
     from zl_assets.artifacts import read_shelf
-    from zl_assets.core.models.blending import train_ensemble
+    from zl_assets.core import figures
+    from zl_assets.core.models.base import labelled_rows
+    from zl_assets.core.models.blending import blend_of, train_ensemble
+    from zl_assets.core.models.training import training_data
+    from zl_assets.regime_artifacts import stored_probabilities
 
     horizon = HORIZONS[context.partition_key]
     frame = training_rows(warehouse, horizon)
     members = {name: a for name, a in read_shelf(settings.home, horizon.code).items() if name != ENSEMBLE}
+    newest: int = next(iter(members.values())).newest["session_number"].item()
+    told = stored_probabilities(settings.home, horizon.code, training_data(labelled_rows(frame)), newest)
+    simulated = is_simulated(frame)
     with logged(settings, context.run.run_id, models()[ENSEMBLE], horizon) as log:
-        found = train_ensemble({n: (a.oof, a.newest) for n, a in members.items()}, frame, horizon)
-        return stored(log, settings, found, simulated=is_simulated(frame))
+        found = train_ensemble({n: (a.oof, a.newest) for n, a in members.items()}, told, frame, horizon)
+        weights = figures.weights_figure(blend_of(found), horizon.code, simulated=simulated)
+        return stored(log, settings, found, simulated=simulated, pictures={"weights_by_state": weights})
 
 
 MODEL_ASSETS = [model_asset(spec) for spec in SHELF if spec.name != ENSEMBLE]
@@ -98,8 +110,15 @@ def logged(settings: Settings, dagster_run_id: str, spec: ModelSpec, horizon: Ho
         run.log_files(log.files)
 
 
-def stored(log: Log, settings: Settings, found: "TrainedModel", *, simulated: bool) -> dg.MaterializeResult[Any]:
-    """Write the artifact, and say what was found."""
+def stored(
+    log: Log,
+    settings: Settings,
+    found: "TrainedModel",
+    *,
+    simulated: bool,
+    pictures: Mapping[str, bytes] = MappingProxyType({}),
+) -> dg.MaterializeResult[Any]:
+    """Write the artifact, and say what was found, in further pictures by name, too."""
     from zl_assets.artifacts import ArtifactPlace, write_artifact
     from zl_assets.core import figures
 
@@ -119,14 +138,14 @@ def stored(log: Log, settings: Settings, found: "TrainedModel", *, simulated: bo
         "folds": found.folds.height,
     }
     title = f"{found.spec.name}, {found.horizon.code}"
-    pictures = {"out_of_fold": figures.fan_figure(found.oof, title, simulated=simulated)}
+    shown = {"out_of_fold": figures.fan_figure(found.oof, title, simulated=simulated), **pictures}
     if found.feature_importance["gain_share"].is_not_null().any():
-        pictures["importance"] = figures.importance_figure(found.feature_importance, title, simulated=simulated)
+        shown["importance"] = figures.importance_figure(found.feature_importance, title, simulated=simulated)
     log.metrics.update(told)
     log.parameters.update({"simulated": simulated, "artifact": str(path.relative_to(settings.home))})
     log.parameters.update(found.training_config)
-    log.files.update({f"{name}.png": drawn for name, drawn in pictures.items()})
-    log.files.update({"metrics.json": (path / "metrics.json").read_bytes()})
+    log.files.update({f"{name}.png": png for name, png in shown.items()})
+    log.files["metrics.json"] = (path / "metrics.json").read_bytes()
     return dg.MaterializeResult(
         metadata={
             "simulated": simulated,
@@ -135,6 +154,6 @@ def stored(log: Log, settings: Settings, found: "TrainedModel", *, simulated: bo
             "run_id": log.run_id,
             "columns_used": ", ".join(found.forecaster.columns_used),
             **{name: value for name, value in told.items() if value is not None},
-            **{name: picture(drawn) for name, drawn in pictures.items()},
+            **{name: picture(png) for name, png in shown.items()},
         }
     )

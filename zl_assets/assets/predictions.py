@@ -11,6 +11,7 @@ from zl_assets.assets.market_data import SESSIONS
 from zl_assets.assets.models import training_rows
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.core.instruments import FORECAST_SYMBOL
+from zl_assets.core.models.shelf import CLASSIFIER
 from zl_assets.settings import Settings
 from zl_assets.warehouse.base import Warehouse
 from zl_assets.warehouse.contracts import view_sql
@@ -34,7 +35,7 @@ def latest_name(horizon: str) -> str:
 
 @dg.asset(
     **node(FORECASTS, group="predictions", kind="polars", per_horizon=True),
-    deps=[EVALUATION.split(".")],
+    deps=[EVALUATION.split("."), CLASSIFIER.key.split(".")],
     pool=WAREHOUSE_POOL,
 )
 def zl_forecasts(
@@ -49,17 +50,20 @@ def zl_forecasts(
     from zl_assets.core.exchange_calendar import session_after
     from zl_assets.core.forecasts import ForecastContext, publish, superseded
     from zl_assets.core.market_state import market_state
+    from zl_assets.regime_artifacts import stored_probabilities
 
     horizon = HORIZONS[context.partition_key]
     shelf = read_shelf(settings.home, horizon.code)
     frame = training_rows(warehouse, horizon)
     newest = next(iter(shelf.values()))
     as_of = newest.newest["data_date"].item()
+    session: int = newest.newest["session_number"].item()
+    states = stored_probabilities(settings.home, horizon.code, newest.training_data, session)
     newest_day: date = frame["data_date"][-1]
     sessions, series = _sessions_and_vix(warehouse)
     found = publish(
         _unless_refused(shelf, frame, horizon.sessions, utc_now().date() if settings.as_of == "today" else newest_day),
-        market_state(frame, sessions, series, settings.decision_time, horizon),
+        market_state(states, frame, sessions, series, settings.decision_time),
         ForecastContext(
             horizon=horizon,
             target_date=session_after("grains", as_of, horizon.sessions),

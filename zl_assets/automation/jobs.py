@@ -5,17 +5,19 @@ from collections.abc import Sequence
 import dagster as dg
 
 from zl_assets.checks.archive import SHIM_CHECKS
-from zl_assets.core.models.shelf import SHELF, ModelSpec, chosen_models
+from zl_assets.core.models.shelf import CLASSIFIER, SHELF, ModelSpec, chosen_models
 from zl_assets.warehouse.shims import SHIMS
 
 _MODELS = dg.AssetSelection.assets(*[spec.key.split(".") for spec in SHELF])
-_AROUND_MODELS = dg.AssetSelection.groups("training", "evaluation", "predictions")
+_AROUND_MODELS = dg.AssetSelection.groups("training", "evaluation", "predictions") | dg.AssetSelection.assets(
+    CLASSIFIER.key.split(".")
+)
 _WHEN_ASKED = dg.AssetSelection.groups("archive", "full_surface", "full_training", "monitoring")
 _OF_SHIMS = dg.AssetSelection.checks(*[dg.AssetCheckKey(dg.AssetKey(SHIMS.split(".")), c.name) for c in SHIM_CHECKS])
 
 
 def with_models(chosen: Sequence[ModelSpec]) -> dg.AssetSelection:
-    """Everything of a horizon, with some of the models."""
+    """Everything of a horizon, the market states too, with some of the models."""
     return _AROUND_MODELS | dg.AssetSelection.assets(*[spec.key.split(".") for spec in chosen])
 
 
@@ -27,7 +29,7 @@ MARKET_JOB = dg.define_asset_job(
 HORIZON_JOB = dg.define_asset_job(
     "horizon_job",
     selection=with_models(chosen_models("standard")),
-    description="Training view, training table, standard models, forecast and latest view of one horizon, with checks",
+    description="Training view and table, market states, standard models, forecast and its view of one horizon, checks",
 )
 ALL_MODELS_JOB = dg.define_asset_job(
     "all_models_job",

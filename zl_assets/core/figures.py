@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -12,6 +12,8 @@ from zl_assets.core.regimes import V0
 
 if TYPE_CHECKING:
     import altair as alt
+
+    from zl_assets.core.models.ensemble import Blend
 
 _WIDTH, _HEIGHT = 900, 320
 _SCALE = 1.0
@@ -164,6 +166,71 @@ def importance_figure(importance: pl.DataFrame, title: str, *, simulated: bool) 
         )
     )
     return _png(chart, titled(f"{title}: what the trees split on", simulated=simulated))
+
+
+def weights_figure(blend: Blend, horizon: str, *, simulated: bool) -> bytes:
+    """Weight of each member of the ensemble in each market state: white is that of equal weights, from 0 to its double.
+
+    Args:
+        blend: weights of the members.
+        horizon: code of the horizon.
+        simulated: whether the market is simulated.
+    """
+    import altair as alt
+
+    weights = pl.DataFrame(
+        [
+            {"state": state, "model": member, "weight": weight}
+            for state, row in zip(blend.states, blend.weights, strict=True)
+            for member, weight in zip(blend.members, row, strict=True)
+        ]
+    )
+    base = alt.Chart(weights).encode(
+        x=alt.X("model:N", sort=list(blend.members), title=None, axis=alt.Axis(labelAngle=-30)),
+        y=alt.Y("state:N", sort=list(blend.states), title=None),
+    )
+    equal = 1 / len(blend.members)
+    colours = ["#e08214", "#ffffff", "#5e9bd1"]
+    around_equal = alt.Scale(domain=[0, equal, 2 * equal], range=colours, interpolate="rgb", clamp=True)
+    shade = alt.Color("weight:Q", scale=around_equal, legend=None)
+    chart = base.mark_rect().encode(color=shade) + base.mark_text().encode(text=alt.Text("weight:Q", format=".1%"))
+    return _png(chart, titled(f"Weight of each member of the {horizon} ensemble by market state", simulated=simulated))
+
+
+def state_reliability_figure(rows: pl.DataFrame, states: Sequence[str], horizon: str, *, simulated: bool) -> bytes:
+    """Share of the sessions after which a state came against the probability it was given, by tenths, by state.
+
+    Args:
+        rows: actual_state (null where unknown) and a column of probabilities a state.
+        states: their names.
+        horizon: code of the horizon.
+        simulated: whether the market is simulated.
+    """
+    import altair as alt
+
+    told = rows.drop_nulls("actual_state").unpivot(
+        on=list(states), index="actual_state", variable_name="state", value_name="probability"
+    )
+    shares = (
+        told.group_by("state", tenth=(pl.col("probability") * 10).floor().clip(0, 9))
+        .agg(
+            pl.col("probability").mean(),
+            share=(pl.col("actual_state") == pl.col("state").first()).mean(),
+            sessions=pl.len(),
+        )
+        .sort("state", "tenth")
+    )
+    ideal = alt.Chart(pl.DataFrame({"probability": [0.0, 1.0], "share": [0.0, 1.0]})).mark_line(
+        color="#bbb", strokeDash=[4, 4]
+    )
+    x = alt.X("probability:Q", title="probability it was given", axis=alt.Axis(format="%"))
+    y = alt.Y("share:Q", title="sessions after which it came", axis=alt.Axis(format="%"))
+    told_states = alt.Chart(shares).encode(x=x, y=y, color=alt.Color("state:N", sort=list(states), title=None))
+    points = told_states.mark_circle(opacity=0.8).encode(size=alt.Size("sessions:Q", title="sessions"))
+    chart = alt.layer(ideal.encode(x=x, y=y), told_states.mark_line(size=1), points)
+    return _png(
+        chart, titled(f"Market states {horizon} ahead, out of fold, and how often they came", simulated=simulated)
+    )
 
 
 def _png(chart: alt.Chart | alt.LayerChart | alt.FacetChart, title: str) -> bytes:

@@ -88,15 +88,23 @@ def forecast(rows, sessions, horizon, chosen, now: datetime) -> None:
     from zl_assets.core.exchange_calendar import DECISION_TIME, session_after
     from zl_assets.core.forecasts import ForecastContext, ModelForecast, judged, publish
     from zl_assets.core.market_state import market_state
+    from zl_assets.core.models.blending import blend_of
+    from zl_assets.core.models.regime_classifier import STATES
+    from zl_assets.core.models.regime_training import train_classifier
+    from zl_assets.core.models.shelf import ENSEMBLE
     from zl_assets.core.refusals import refusals
     from zl_assets.core.training_frame import training_frame
 
     frame = training_frame(rows, horizon)
     simulated = bool(frame["source"].eq("simulated").any())
-    trained = trained_on(frame, horizon, chosen)
+    states = train_classifier(frame, horizon)
+    figures.state_reliability_figure(states.oof, STATES, horizon.code, simulated=simulated)
+    trained = trained_on(frame, horizon, chosen, states.probabilities)
     for found in trained:
         score(found.oof, horizon.sessions)
         figures.fan_figure(found.oof, f"{found.spec.name}, {horizon.code}", simulated=simulated)
+        if found.spec.name == ENSEMBLE:
+            figures.weights_figure(blend_of(found), horizon.code, simulated=simulated)
     said = [ModelForecast(t.spec.name, t.model_version, "plain", t.oof, t.newest, t.drivers) for t in trained]
     judgement, calibrated = judged(said, horizon)
     origins = {t.spec.name: Provenance(t.model_version, "plain", t.n_effective) for t in trained}
@@ -110,7 +118,7 @@ def forecast(rows, sessions, horizon, chosen, now: datetime) -> None:
     target_date = session_after("grains", as_of, horizon.sessions)
     made = publish(
         [replace(told, refusal=reasons.get(told.model)) for told in said],
-        market_state(frame, sessions, {}, DECISION_TIME, horizon),
+        market_state(states.probabilities, frame, sessions, {}, DECISION_TIME),
         ForecastContext(horizon, target_date, is_simulated=simulated, created_at=now),
     )
     published = made.rows.filter("is_champion").row(0, named=True)

@@ -8,8 +8,8 @@ import pytest
 
 from zl_assets.artifacts import ArtifactPlace, read_artifact, write_artifact
 from zl_assets.core.horizons import HORIZONS
-from zl_assets.core.models.blending import state_probabilities
 from zl_assets.core.models.regime_classifier import STATES
+from zl_assets.core.models.regime_training import told_states
 from zl_assets.core.models.shelf import chosen_models
 from zl_assets_tests.benchmarks.two_worlds import judgement_of, trained_on
 from zl_assets_tests.core.models.training_frames import random_walk, training_frame
@@ -28,7 +28,7 @@ def test_the_shortest_history_that_trains_has_a_blend_and_at_first_no_market_sta
 ) -> None:
     """No fold of the blend knows an outcome of an earlier one, and the first one's classifier has too little."""
     horizon = HORIZONS["12m"]
-    chances = state_probabilities(shortest, horizon).select(STATES).to_numpy()
+    chances = told_states(shortest, horizon).select(STATES).to_numpy()
     alike = (chances == 1 / len(STATES)).all(axis=1)
     assert alike[0]
     assert not alike[-1], "later folds have enough to learn from"

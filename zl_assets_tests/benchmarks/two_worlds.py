@@ -21,6 +21,7 @@ from zl_assets.core.evaluation.judgement import SIGNIFICANCE, Judgement
 from zl_assets.core.forecasts import ModelForecast, judged
 from zl_assets.core.horizons import HORIZONS, Horizon
 from zl_assets.core.models.blending import train_ensemble
+from zl_assets.core.models.regime_training import probabilities_of, told_states
 from zl_assets.core.models.shelf import ENSEMBLE, NO_CHANGE, ModelSpec, chosen_models
 from zl_assets.core.models.training import TrainedModel, train
 from zl_assets.sources.simulated import World
@@ -87,11 +88,21 @@ def published(world: World, horizon: str, seeds: Sequence[int], chosen: Sequence
     return Published(world, horizon, tuple(champions), tuple(ratios), tuple(drivers))
 
 
-def trained_on(frame: pl.DataFrame, horizon: Horizon, chosen: Sequence[ModelSpec]) -> list[TrainedModel]:
-    """Each of the models, trained on a frame; the ensemble of the others where it is among them."""
+def trained_on(
+    frame: pl.DataFrame, horizon: Horizon, chosen: Sequence[ModelSpec], states: pl.DataFrame | None = None
+) -> list[TrainedModel]:
+    """Each of the models, trained on a frame; the ensemble of the others where it is among them.
+
+    Args:
+        frame: what they learn from.
+        horizon: what they forecast.
+        chosen: the models.
+        states: probabilities of the market states, which the ensemble reads; computed if None.
+    """
     found = [train(spec, frame, horizon) for spec in chosen if spec.name != ENSEMBLE]
     if any(spec.name == ENSEMBLE for spec in chosen):
-        found.append(train_ensemble({t.spec.name: (t.oof, t.newest) for t in found}, frame, horizon))
+        told = probabilities_of(told_states(frame, horizon)) if states is None else states
+        found.append(train_ensemble({t.spec.name: (t.oof, t.newest) for t in found}, told, frame, horizon))
     return found
 
 

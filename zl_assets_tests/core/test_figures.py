@@ -16,8 +16,11 @@ from zl_assets.core.figures import (
     importance_figure,
     price_figure,
     reliability_figure,
+    state_reliability_figure,
     titled,
+    weights_figure,
 )
+from zl_assets.core.models.ensemble import Blend
 from zl_assets_tests.core.models.made_forecasts import WEEK, forecast, market
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -26,6 +29,15 @@ IMPORTANCE = pl.DataFrame({"feature": ["rsi_14", "return_1d", "ewma_volatility"]
 MARKET = market(300)
 """Its last week has no outcome yet."""
 MADE = {"no_change": forecast(MARKET), "lightgbm": forecast(MARKET, 0.02, 0.05)}
+
+BLEND = Blend(("theta", "ets"), ("storm", "calm"), ((0.75, 0.25), (0.4, 0.6)), 100.0)
+TOLD = pl.DataFrame(
+    {
+        "actual_state": ["calm", "storm", "calm", "calm", None],
+        "calm": [0.91, 0.95, 1.0, 0.4, 0.5],
+        "storm": [0.09, 0.05, 0.0, 0.6, 0.5],
+    }
+)
 
 
 def sessions(source: str) -> pl.DataFrame:
@@ -61,9 +73,11 @@ def test_a_simulated_market_is_named_in_every_title(drawn: list[dict[str, Any]])
         fan_figure(MADE["no_change"], "no_change, 1w", simulated=True),
         reliability_figure(MADE, "1w", simulated=True),
         crps_figure(MADE, "1w", simulated=True),
+        weights_figure(BLEND, "1w", simulated=True),
+        state_reliability_figure(TOLD, ("calm", "storm"), "1w", simulated=True),
     ]
     assert all(f.startswith(PNG) for f in figures)
-    assert len(drawn) == len(figures) == 5
+    assert len(drawn) == len(figures) == 7
     assert all(spec["title"].startswith("SIMULATED market, not real prices: ") for spec in drawn)
 
 
@@ -130,3 +144,27 @@ def test_importance_is_the_share_of_gain_of_what_trees_can_split_on(drawn: list[
     [shown] = drawn[0]["datasets"].values()
     assert {row["feature"]: row["gain_share"] for row in shown} == {"rsi_14": 0.7, "return_1d": 0.3}
     assert drawn[0]["title"] == "lightgbm, 1w: what the trees split on"
+
+
+def test_the_weight_of_every_member_in_every_state_is_shown(drawn: list[dict[str, Any]]) -> None:
+    weights_figure(BLEND, "1w", simulated=False)
+    [shown] = drawn[0]["datasets"].values()
+    assert {(r["state"], r["model"]): r["weight"] for r in shown} == {
+        ("storm", "theta"): 0.75,
+        ("storm", "ets"): 0.25,
+        ("calm", "theta"): 0.4,
+        ("calm", "ets"): 0.6,
+    }
+
+
+def test_a_state_comes_as_often_as_counted_by_hand(drawn: list[dict[str, Any]]) -> None:
+    state_reliability_figure(TOLD, ("calm", "storm"), "1w", simulated=False)
+    shown = next(rows for rows in drawn[0]["datasets"].values() if "state" in rows[0])
+    found = {(r["state"], r["tenth"]): (r["probability"], r["share"], r["sessions"]) for r in shown}
+    # A certainty belongs to the highest tenth; the session without an outcome to none.
+    assert found == {
+        ("calm", 4): (0.4, 1.0, 1),
+        ("calm", 9): (pytest.approx((0.91 + 0.95 + 1.0) / 3), pytest.approx(2 / 3), 3),
+        ("storm", 0): (pytest.approx((0.09 + 0.05 + 0.0) / 3), pytest.approx(1 / 3), 3),
+        ("storm", 6): (0.6, 0.0, 1),
+    }

@@ -11,8 +11,8 @@ import pytest
 from zl_assets.core.forecasts import MarketState
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.core.market_state import market_state
-from zl_assets.core.models.blending import state_probabilities
 from zl_assets.core.models.regime_classifier import STATES
+from zl_assets.core.models.regime_training import probabilities_of, told_states
 from zl_assets.warehouse.contracts import contract
 from zl_assets_tests.core.features.made_markets import made_sessions
 from zl_assets_tests.core.features.made_series import table
@@ -52,14 +52,18 @@ def vix(frame: pl.DataFrame) -> pl.DataFrame:
     return table("volatility_daily", rows)
 
 
+def chances_of(frame: pl.DataFrame) -> pl.DataFrame:
+    return probabilities_of(told_states(frame, H))
+
+
 def around(frame: pl.DataFrame, sessions: pl.DataFrame, rows: pl.DataFrame) -> MarketState:
-    return market_state(frame, sessions, {"volatility_daily": rows}, AT, H)
+    return market_state(chances_of(frame), frame, sessions, {"volatility_daily": rows}, AT)
 
 
 def test_every_forecast_has_a_state_a_vix_and_a_volatility(frame: pl.DataFrame, sessions: pl.DataFrame) -> None:
     found = around(frame, sessions, vix(frame))
     assert found.states == STATES
-    chances = state_probabilities(frame, H)
+    chances = chances_of(frame)
     assert found.rows.select(chances.columns).equals(chances)
     assert found.rows.columns == [*chances.columns, "vix", "annual_volatility"]
 

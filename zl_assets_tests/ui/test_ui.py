@@ -10,7 +10,7 @@ from zl_assets.automation.status import collect_status
 from zl_assets.build import build_warehouse
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.settings import Settings
-from zl_assets_tests.test_graph import BLOCKING, GROUPS, MODEL_KEYS, NOT_BLOCKING, PER_HORIZON
+from zl_assets_tests.test_graph import BLOCKING, CLASSIFIER, GROUPS, MODEL_KEYS, NOT_BLOCKING, PER_HORIZON
 from zl_assets_tests.ui.browser import open_lineage
 from zl_assets_tests.ui.server import RunningUi
 
@@ -20,7 +20,7 @@ PARTITION = "dagster/partition"
 TREE = "models/trees/lightgbm"
 CHOSEN = {*(PER_HORIZON - set(MODEL_KEYS)), "models/benchmarks/no_change", TREE}
 """What the tests materialise: everything of a horizon, with two of the models."""
-SELECTED = 'group:"training" or key:"models/benchmarks/no_change" or key:"models/trees/lightgbm"'
+SELECTED = f'group:"training" or key:"{CLASSIFIER}" or key:"models/benchmarks/no_change" or key:"models/trees/lightgbm"'
 HORIZON_CHECKS = {(asset, check) for asset in CHOSEN for check in BLOCKING[asset]}
 WARNINGS = {(asset, check) for asset in CHOSEN for check in NOT_BLOCKING.get(asset, ())}
 

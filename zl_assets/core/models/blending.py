@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
+from typing import cast
 
 import numpy as np
 import polars as pl
 
 from zl_assets.core.evaluation.splits import Fold
 from zl_assets.core.horizons import Horizon
-from zl_assets.core.models.base import Floats, labelled_rows
-from zl_assets.core.models.ensemble import Ensemble, members_frame
+from zl_assets.core.models.base import labelled_rows
+from zl_assets.core.models.ensemble import Blend, Ensemble, members_frame
 from zl_assets.core.models.importance import IMPORTANCE_SCHEMA
-from zl_assets.core.models.regime_classifier import STATES, RegimeClassifier
+from zl_assets.core.models.regime_classifier import STATES
 from zl_assets.core.models.shelf import ENSEMBLE, models
 from zl_assets.core.models.training import (
     TrainedModel,
@@ -24,12 +25,9 @@ from zl_assets.core.models.training import (
     fold_table,
     forecast_of,
     out_of_fold,
-    plan,
-    readable_rows,
     training_data,
     version_of,
 )
-from zl_assets.errors import NotEnoughHistory
 
 YARDSTICKS = ("drift", "seasonal_naive")
 """Benchmarks that are measured and not blended: forecasts that nobody expects to hold."""
@@ -38,24 +36,24 @@ Members = Mapping[str, tuple[pl.DataFrame, pl.DataFrame]]
 """Out-of-fold rows and the newest forecast by model, rows of OOF_SCHEMA."""
 
 
-def train_ensemble(found: Members, frame: pl.DataFrame, horizon: Horizon) -> TrainedModel:
+def train_ensemble(found: Members, probabilities: pl.DataFrame, frame: pl.DataFrame, horizon: Horizon) -> TrainedModel:
     """Judge the blend out of fold, learn its weights from every known outcome, and forecast the newest session.
 
     The weights of a fold rest on outcomes known at its first session; in the first fold they are equal.
 
     Args:
         found: of models trained on the rows of `frame`.
+        probabilities: session_number and a column per state of STATES, of every session of the members.
         frame: as `training.train` reads it.
         horizon: what is forecast.
 
     Raises:
-        InputError: members were not forecast on the same sessions.
+        InputError: members were not forecast on the same sessions, or one has no probability.
         NotEnoughHistory: too few labelled rows.
     """
     spec, config = models()[ENSEMBLE], TrainingConfig()
     members = {name: pair for name, pair in found.items() if name not in YARDSTICKS}
     rows = labelled_rows(frame)
-    probabilities = state_probabilities(frame, horizon)
     past = members_frame({n: oof for n, (oof, _) in members.items()}, probabilities)
     now = members_frame({n: newest for n, (_, newest) in members.items()}, probabilities)
     folds = folds_of(past, horizon)
@@ -94,41 +92,9 @@ def train_ensemble(found: Members, frame: pl.DataFrame, horizon: Horizon) -> Tra
     )
 
 
-def state_probabilities(frame: pl.DataFrame, horizon: Horizon) -> pl.DataFrame:
-    """Probability of each market state at the target date of every out-of-fold and later session.
-
-    A fold's classifier has learnt from what was known at the fold's first session; sessions after the last fold are
-    told by the last one's.
-
-    Returns:
-        session_number and a column per state of STATES; before enough is known to tell, all are alike.
-    """
-    rows, readable = labelled_rows(frame), readable_rows(frame)
-    sessions = readable["session_number"].to_numpy()
-    folds = plan(rows, horizon, TrainingConfig()).split(rows["session_number"].to_numpy())
-    starts = [int(rows["session_number"][int(f.test[0])]) for f in folds]
-    ends = [*starts[1:], int(sessions[-1]) + 1]
-    parts: list[pl.DataFrame] = []
-    for start, end in zip(starts, ends, strict=True):
-        first, last, known = (int(np.searchsorted(sessions, s)) for s in (start, end, start + 1))
-        parts.append(_told(sessions[first:last], _chances(readable[:last], first, known, horizon)))
-    return pl.concat(parts)
-
-
-def _chances(readable: pl.DataFrame, first: int, known: int, horizon: Horizon) -> Floats:
-    """Probabilities of the rows from `first` on, learnt from those before `known`; NaN where these are too few."""
-    try:
-        classifier = RegimeClassifier(horizon.sessions).fit(readable[:known], np.ones(known))
-    except NotEnoughHistory:
-        return np.full((readable.height - first, len(STATES)), np.nan)
-    looked = max(first - classifier.lookback, 0)
-    return classifier.predict_probabilities(readable[looked:])[first - looked :]
-
-
-def _told(sessions: np.ndarray[tuple[int], np.dtype[np.int64]], chances: Floats) -> pl.DataFrame:
-    known = np.where(np.isfinite(chances), chances, 1 / len(STATES))
-    columns = {state: known[:, n] for n, state in enumerate(STATES)}
-    return pl.DataFrame({"session_number": sessions, **columns})
+def blend_of(trained: TrainedModel) -> Blend:
+    """Weights of a blend that `train_ensemble` has made."""
+    return cast("Ensemble", trained.forecaster).blend
 
 
 def folds_of(past: pl.DataFrame, horizon: Horizon) -> tuple[Fold, ...]:

@@ -126,6 +126,15 @@ class RegimeClassifier:
         self._scale: Floats = np.empty(0)
         self._coefficients: Floats = np.empty((0, len(STATES)))
 
+    @classmethod
+    def knowing_nothing(cls, horizon_sessions: int) -> Self:
+        """A classifier that gives all states the same probability, for where too little is known to learn from."""
+        made, n_inputs = cls(horizon_sessions), len(_input_names(vix_used=False))
+        made.frequencies = np.full(len(STATES), 1 / len(STATES))
+        made._mean, made._scale = np.zeros(n_inputs), np.ones(n_inputs)
+        made._coefficients = np.zeros((n_inputs, len(STATES)))
+        return made
+
     @property
     def columns_used(self) -> tuple[str, ...]:
         """Columns the fitted classifier reads."""

@@ -182,6 +182,14 @@ SHELF: tuple[ModelSpec, ...] = (
 )
 """From the simplest to the least simple, the ensemble last."""
 
+CLASSIFIER = ModelSpec(
+    *("regime_classifier", "regime", "Which market state holds at the target date: crisis, bull, bear or normal"),
+    *("regime_classifier", "RegimeClassifier"),
+    takes_horizon=True,
+    package="scipy",
+)
+"""Tells states and no returns: it is no `Forecaster`, so it is not on the shelf, and no-change is not its measure."""
+
 
 def models() -> dict[str, ModelSpec]:
     """Models by name, the simplest first."""

@@ -305,7 +305,7 @@ def forecast_of(forecaster: Forecaster, readable: pl.DataFrame, wanted: pl.DataF
 
 def training_data(rows: pl.DataFrame) -> str:
     """Twelve hexadecimal digits made of the labelled rows: their sessions, closes, outcomes and weights."""
-    return hashlib.sha256(_bytes(rows, ("close", "target", "sample_weight"))).hexdigest()[:12]
+    return hashlib.sha256(row_bytes(rows, ("close", "target", "sample_weight"))).hexdigest()[:12]
 
 
 def fold_table(rows: pl.DataFrame, folds: Sequence[Fold], oof: pl.DataFrame) -> pl.DataFrame:
@@ -385,11 +385,12 @@ def version_of(
         "package_major": spec.package_major(),
     }
     digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
-    digest.update(_bytes(rows, (*numeric, "close", "target", "sample_weight")))
+    digest.update(row_bytes(rows, (*numeric, "close", "target", "sample_weight")))
     return digest.hexdigest()[:12]
 
 
-def _bytes(rows: pl.DataFrame, columns: Sequence[str]) -> bytes:
+def row_bytes(rows: pl.DataFrame, columns: Sequence[str]) -> bytes:
+    """Sessions and columns of rows, the same bytes on every machine."""
     sessions = np.ascontiguousarray(rows["session_number"].cast(pl.Int64).to_numpy(), dtype="<i8").tobytes()
     # Adding 0.0 turns -0.0 into 0.0; the one NaN stands for every missing value.
     numbers: Floats = matrix(rows, columns) + 0.0

@@ -9,9 +9,10 @@ import pytest
 from zl_assets.core.evaluation.metrics import QUANTILE_COLUMNS
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.core.models.base import labelled_rows
-from zl_assets.core.models.blending import YARDSTICKS, folds_of, state_probabilities, train_ensemble
+from zl_assets.core.models.blending import YARDSTICKS, blend_of, folds_of, train_ensemble
 from zl_assets.core.models.ensemble import Ensemble
 from zl_assets.core.models.regime_classifier import STATES
+from zl_assets.core.models.regime_training import probabilities_of, told_states
 from zl_assets.core.models.training import OOF_SCHEMA, TrainedModel, TrainingConfig, plan
 from zl_assets.errors import InputError
 from zl_assets_tests.core.models.made_forecasts import forecast
@@ -44,9 +45,13 @@ def members(frame: pl.DataFrame) -> Members:
     return members_of(frame)
 
 
+def blended(members: Members, frame: pl.DataFrame) -> TrainedModel:
+    return train_ensemble(members, probabilities_of(told_states(frame, H)), frame, H)
+
+
 @pytest.fixture(scope="module")
 def trained(members: Members, frame: pl.DataFrame) -> TrainedModel:
-    return train_ensemble(members, frame, H)
+    return blended(members, frame)
 
 
 def test_yardsticks_are_not_blended(trained: TrainedModel) -> None:
@@ -88,7 +93,7 @@ def test_an_outcome_not_known_at_a_folds_first_session_changes_nothing_of_its_we
         name: (rows.with_columns(actual_return=pl.when(unknown).then(-9.0).otherwise("actual_return")), newest)
         for name, (rows, newest) in members.items()
     }
-    again = train_ensemble(turned, frame, H).oof
+    again = blended(turned, frame).oof
     until = pl.col("fold") <= fold
     assert again.filter(until).select(QUANTILE_COLUMNS).equals(oof.filter(until).select(QUANTILE_COLUMNS))
     assert not again.select(QUANTILE_COLUMNS).equals(oof.select(QUANTILE_COLUMNS))
@@ -105,7 +110,7 @@ def test_the_last_outcome_known_at_a_folds_first_session_counts(
         name: (rows.with_columns(actual_return=pl.when(known).then(-9.0).otherwise("actual_return")), newest)
         for name, (rows, newest) in members.items()
     }
-    again = train_ensemble(turned, frame, H).oof
+    again = blended(turned, frame).oof
     of_fold = pl.col("fold") == fold
     assert not again.filter(of_fold).select(QUANTILE_COLUMNS).equals(oof.filter(of_fold).select(QUANTILE_COLUMNS))
 
@@ -124,50 +129,29 @@ def test_each_fold_learns_from_outcomes_known_at_its_first_session(members: Memb
 def test_members_of_other_sessions_are_refused(members: Members, frame: pl.DataFrame) -> None:
     oof, newest = members["lightgbm"]
     with pytest.raises(InputError, match="lightgbm and no_change were not forecast on the same sessions"):
-        train_ensemble({**members, "lightgbm": (oof.tail(-1), newest)}, frame, H)
+        blended({**members, "lightgbm": (oof.tail(-1), newest)}, frame)
 
 
 def test_the_same_members_make_the_same_version_and_others_another(
     trained: TrainedModel, members: Members, frame: pl.DataFrame
 ) -> None:
-    again = train_ensemble(members, frame, H)
+    again = blended(members, frame)
     assert again.model_version == trained.model_version
     assert again.oof.equals(trained.oof)
-    fewer = train_ensemble({"no_change": members["no_change"]}, frame, H)
+    fewer = blended({"no_change": members["no_change"]}, frame)
     assert fewer.model_version != trained.model_version
     assert fewer.training_data == trained.training_data
     assert isinstance(fewer.forecaster, Ensemble)
     assert fewer.newest.select(QUANTILE_COLUMNS).equals(members["no_change"][1].select(QUANTILE_COLUMNS))
 
 
-class TestStateProbabilities:
-    def test_every_session_from_the_first_fold_on_has_them(self, frame: pl.DataFrame, members: Members) -> None:
-        told = state_probabilities(frame, H)
-        first = members["no_change"][0]["session_number"][0]
-        assert told["session_number"].to_list() == list(range(first, frame["session_number"][-1] + 1))
-        assert told.columns == ["session_number", *STATES]
-        chances = told.select(STATES).to_numpy()
-        assert (chances > 0).all()
-        np.testing.assert_allclose(chances.sum(axis=1), 1)
+def test_a_session_without_a_probability_is_refused(members: Members, frame: pl.DataFrame) -> None:
+    told = probabilities_of(told_states(frame, H))
+    with pytest.raises(InputError, match="a session has no probability of its market state"):
+        train_ensemble(members, told.head(-1), frame, H)
 
-    def test_they_read_nothing_later(self, frame: pl.DataFrame) -> None:
-        """Prices after a session are doubled: what was told until then stays the same, to the bit."""
-        whole = state_probabilities(frame, H)
-        middle = int(whole["session_number"][whole.height // 2])
-        after = pl.col("session_number") > middle
-        changed = frame.with_columns(
-            close=pl.when(after).then(pl.col("close") * 2).otherwise("close"),
-            return_1d=pl.when(after).then(-pl.col("return_1d")).otherwise("return_1d"),
-            volatility_21d=pl.when(after).then(9.0).otherwise("volatility_21d"),
-        )
-        again = state_probabilities(changed, H)
-        until = pl.col("session_number") <= middle
-        assert again.filter(until).equals(whole.filter(until))
-        assert not again.equals(whole)
 
-    def test_a_session_whose_own_state_is_unknown_has_all_alike(self, frame: pl.DataFrame) -> None:
-        gap = frame.with_columns(is_suspect=pl.col("session_number").is_between(5700, 5760))
-        told = state_probabilities(gap, H)
-        # The first sessions after two months of suspect prices look back on nothing.
-        row = told.filter(pl.col("session_number") == 5762).select(STATES).row(0)
-        assert row == (0.25,) * 4
+def test_its_weights_are_those_of_the_blend(trained: TrainedModel) -> None:
+    blend = blend_of(trained)
+    assert (blend.members, blend.states) == (("no_change", "lightgbm"), STATES)
+    assert [sum(row) for row in blend.weights] == pytest.approx([1.0] * len(STATES))
