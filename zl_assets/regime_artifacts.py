@@ -156,11 +156,11 @@ def stored_probabilities(home: Path, horizon: str, training_data: str, newest: i
         WarehouseError: a file is missing or damaged.
     """
     stored = read_classifier(latest(classifier_place(home, horizon)))
-    if stored.training_data != training_data or newest not in stored.oof["session_number"]:
+    if stored.training_data != training_data or newest != stored.newest["session_number"].item():
         raise ConfigurationError(
             f"the market states of horizon {horizon} are not of the rows that its models were trained on",
             where=f"{stored.path}: rows {stored.training_data} up to session {stored.oof['session_number'].max()}, "
             f"models: rows {training_data} up to session {newest}",
             action=f"materialise {CLASSIFIER.key.replace('.', '/')} and the models of horizon {horizon} again",
         )
-    return probabilities_of(stored.oof)
+    return probabilities_of(stored.oof, stored.newest)

@@ -27,7 +27,7 @@ from zl_assets.artifacts import (
 from zl_assets.core.evaluation.scores import score
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.core.models.blending import train_ensemble
-from zl_assets.core.models.regime_training import probabilities_of, told_states
+from zl_assets.core.models.regime_training import train_classifier
 from zl_assets.core.models.shelf import models
 from zl_assets.core.models.training import TrainedModel, TrainingConfig, train
 from zl_assets.errors import ConfigurationError, InputError, StorageFull, WarehouseError
@@ -63,7 +63,7 @@ def trees(frame: pl.DataFrame) -> TrainedModel:
 @pytest.fixture(scope="module")
 def blend(trained: TrainedModel, trees: TrainedModel, frame: pl.DataFrame) -> TrainedModel:
     members = {m.spec.name: (m.oof, m.newest) for m in (trained, trees)}
-    return train_ensemble(members, probabilities_of(told_states(frame, H)), frame, H)
+    return train_ensemble(members, train_classifier(frame, H).probabilities, frame, H)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import dagster as dg
 from zl_assets.assets.common import WAREHOUSE_POOL, merged, node, picture, utc_now
 from zl_assets.assets.evaluation import EVALUATION, model_forecasts
 from zl_assets.assets.market_data import SESSIONS
-from zl_assets.assets.models import training_rows
+from zl_assets.assets.training import training_rows
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.core.instruments import FORECAST_SYMBOL
 from zl_assets.core.models.shelf import CLASSIFIER

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from zl_assets.assets.common import counts, node, picture
-from zl_assets.assets.models import Log, is_simulated, logged, model_group, training_rows
-from zl_assets.assets.training import TABLE
+from zl_assets.assets.models import Log, logged, model_group
+from zl_assets.assets.training import TABLE, is_simulated, training_rows
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.core.models.shelf import CLASSIFIER
 from zl_assets.settings import Settings
@@ -56,7 +56,7 @@ def _stored(log: Log, settings: Settings, found: "TrainedClassifier", *, simulat
     log.parameters.update(found.training_config)
     log.files.update({f"{name}.png": png for name, png in shown.items()})
     log.files["metrics.json"] = (path / "metrics.json").read_bytes()
-    newest: dict[str, float] = found.oof.select(STATES).row(-1, named=True)
+    newest: dict[str, float] = found.newest.select(STATES).row(0, named=True)
     return dg.MaterializeResult(
         metadata={
             "simulated": simulated,

@@ -283,9 +283,10 @@ def told_drivers(drivers: pl.DataFrame, current_price: float) -> str | None:
 
 
 def _likeliest(session: int, market: MarketState) -> str | None:
+    """The most probable state; None where nothing is known of a session, as where all states are alike."""
     row = market.rows.filter(pl.col("session_number") == session).select(market.states)
     chances = matrix(row, market.states)
-    known = chances.size and np.isfinite(chances).all()
+    known = chances.size and np.isfinite(chances).all() and np.ptp(chances) > 0
     return market.states[int(chances[0].argmax())] if known else None
 
 

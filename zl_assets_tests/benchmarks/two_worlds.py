@@ -21,7 +21,7 @@ from zl_assets.core.evaluation.judgement import SIGNIFICANCE, Judgement
 from zl_assets.core.forecasts import ModelForecast, judged
 from zl_assets.core.horizons import HORIZONS, Horizon
 from zl_assets.core.models.blending import train_ensemble
-from zl_assets.core.models.regime_training import probabilities_of, told_states
+from zl_assets.core.models.regime_training import train_classifier
 from zl_assets.core.models.shelf import ENSEMBLE, NO_CHANGE, ModelSpec, chosen_models
 from zl_assets.core.models.training import TrainedModel, train
 from zl_assets.sources.simulated import World
@@ -101,7 +101,7 @@ def trained_on(
     """
     found = [train(spec, frame, horizon) for spec in chosen if spec.name != ENSEMBLE]
     if any(spec.name == ENSEMBLE for spec in chosen):
-        told = probabilities_of(told_states(frame, horizon)) if states is None else states
+        told = train_classifier(frame, horizon).probabilities if states is None else states
         found.append(train_ensemble({t.spec.name: (t.oof, t.newest) for t in found}, told, frame, horizon))
     return found
 

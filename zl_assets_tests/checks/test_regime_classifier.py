@@ -13,8 +13,8 @@ from zl_assets.checks.common import evaluated
 from zl_assets.checks.regime_classifier import (
     CHECKS,
     evaluate_every_session,
+    evaluate_not_worse,
     evaluate_probabilities_sound,
-    evaluate_skill,
     evaluate_trained,
     regime_classifier_checks,
 )
@@ -122,34 +122,33 @@ class TestEverySession:
         assert evaluate_every_session(stored.oof.head(-1), suspect, H).passed
 
 
-class TestSkill:
-    def test_a_loss_below_climatology_beyond_noise_passes(self, stored: StoredClassifier) -> None:
-        verdict = evaluate_skill(judged(stored, log_loss=0.5, climatology_log_loss=0.9, p_value=0.049))
+class TestNotWorse:
+    @pytest.mark.parametrize("p_value", [0.05, 0.99, None], ids=["within_noise", "better", "not_testable"])
+    def test_what_noise_explains_passes(self, stored: StoredClassifier, p_value: float | None) -> None:
+        verdict = evaluate_not_worse(judged(stored, climatology_log_loss=0.9, p_value_worse=p_value))
         assert verdict.passed
         assert verdict.numbers["climatology"] == 0.9
+        assert verdict.numbers["p_value_worse"] == ("not testable" if p_value is None else p_value)
 
-    @pytest.mark.parametrize("p_value", [0.05, 0.99, None], ids=["within_noise", "worse", "not_testable"])
-    def test_any_other_is_told(self, stored: StoredClassifier, p_value: float | None) -> None:
-        verdict = evaluate_skill(judged(stored, p_value=p_value))
-        assert not verdict.passed
-        assert verdict.numbers["p_value"] == ("not testable" if p_value is None else p_value)
+    def test_a_loss_above_climatology_beyond_noise_is_told(self, stored: StoredClassifier) -> None:
+        assert not evaluate_not_worse(judged(stored, log_loss=1.2, p_value_worse=0.049)).passed
 
-    def test_so_is_one_that_could_not_be_judged(self, stored: StoredClassifier) -> None:
-        verdict = evaluate_skill(part_of(stored, metrics={"out_of_fold": None}))
-        assert not verdict.passed
+    def test_one_that_could_not_be_judged_says_so(self, stored: StoredClassifier) -> None:
+        verdict = evaluate_not_worse(part_of(stored, metrics={"out_of_fold": None}))
+        assert verdict.passed
         assert verdict.numbers == {"sessions_judged": 0}
 
     def test_it_warns_and_the_others_block(self) -> None:
-        assert [check.name for check in CHECKS if not check.blocking] == ["skill_over_climatology"]
+        assert [check.name for check in CHECKS if not check.blocking] == ["not_worse_than_climatology"]
 
 
 def test_each_check_reads_its_part_of_the_artifact(stored: StoredClassifier) -> None:
-    sound = judged(stored, p_value=0.01)
+    sound = judged(stored, p_value_worse=0.9)
     changes: dict[str, Any] = {
         "trained": {"newest": stored.newest.with_columns(pl.col("bull") + 0.1)},
         "probabilities_sound": {"oof": stored.oof.with_columns(pl.col("bull") + 0.1)},
         "every_session": {"oof": stored.oof.head(-1)},
-        "skill_over_climatology": {"metrics": {"out_of_fold": None}},
+        "not_worse_than_climatology": {"metrics": judged(stored, p_value_worse=0.01).metrics},
     }
     assert changes.keys() == {check.name for check in CHECKS}
     for name, changed in changes.items():
@@ -169,4 +168,4 @@ def test_the_shell_reads_the_latest_classifier_of_its_partition(
         "probabilities_sound": True,
         "every_session": True,
     }
-    assert [r.check_name for r in results if r.severity.value == "WARN"] == ["skill_over_climatology"]
+    assert [r.check_name for r in results if r.severity.value == "WARN"] == ["not_worse_than_climatology"]

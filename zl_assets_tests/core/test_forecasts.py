@@ -246,6 +246,12 @@ class TestUnknown:
         assert found.rows["regime"].null_count() == 3
         assert no_nan(found.rows)
 
+    def test_states_that_are_all_alike_name_none(self) -> None:
+        alike = np.full(N, 0.5)
+        found = publish(NO_SKILL, state(storm=alike, calm=alike), CONTEXT)
+        assert found.rows["regime"].null_count() == 3
+        assert found.rows["regime_certainty"].null_count() == 0
+
     def test_without_a_vix_volatility_stands_in(self) -> None:
         found = publish(NO_SKILL, state(vix=pl.Series([None] * N, dtype=pl.Float64)), CONTEXT)
         assert found.rows["crisis_intensity"].to_list() == pytest.approx([5 * (75 * 0.3 - 15)] * 3)

@@ -12,7 +12,7 @@ from zl_assets.core.forecasts import MarketState
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.core.market_state import market_state
 from zl_assets.core.models.regime_classifier import STATES
-from zl_assets.core.models.regime_training import probabilities_of, told_states
+from zl_assets.core.models.regime_training import train_classifier
 from zl_assets.warehouse.contracts import contract
 from zl_assets_tests.core.features.made_markets import made_sessions
 from zl_assets_tests.core.features.made_series import table
@@ -53,7 +53,7 @@ def vix(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def chances_of(frame: pl.DataFrame) -> pl.DataFrame:
-    return probabilities_of(told_states(frame, H))
+    return train_classifier(frame, H).probabilities
 
 
 def around(frame: pl.DataFrame, sessions: pl.DataFrame, rows: pl.DataFrame) -> MarketState:

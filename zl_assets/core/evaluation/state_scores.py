@@ -55,6 +55,7 @@ class StateScores:
         most_frequent_accuracy: the same of always naming the state that was most frequent in the past.
         p_value: of a log loss this far below climatology's if there were no skill, one-sided, the larger of two tests;
             None on fewer than 10 independent windows, or where both always say the same.
+        p_value_worse: of a log loss this far above climatology's if both were alike, in the same way.
         states: counts by state.
     """
 
@@ -68,6 +69,7 @@ class StateScores:
     accuracy: float
     most_frequent_accuracy: float
     p_value: float | None
+    p_value_worse: float | None
     states: Mapping[str, StateCounts]
 
     @property
@@ -109,6 +111,7 @@ def score_states(rows: pl.DataFrame, states: Sequence[str], horizon_sessions: in
         accuracy=_hit(likeliest, came),
         most_frequent_accuracy=_hit(_likeliest(past), came),
         p_value=_p_value(losses - past_losses, horizon_sessions),
+        p_value_worse=_p_value(past_losses - losses, horizon_sessions),
         states={
             state: StateCounts(int(counts[n]), float(likeliest[:, n].sum()), float(told[:, n].mean()))
             for n, state in enumerate(states)

@@ -67,7 +67,7 @@ class TrainedClassifier:
     @property
     def probabilities(self) -> pl.DataFrame:
         """See `probabilities_of`."""
-        return probabilities_of(self.oof)
+        return probabilities_of(self.oof, self.newest)
 
 
 def train_classifier(frame: pl.DataFrame, horizon: Horizon) -> TrainedClassifier:
@@ -142,9 +142,17 @@ def told_states(frame: pl.DataFrame, horizon: Horizon) -> pl.DataFrame:
     return pl.concat(parts).with_columns(fold=pl.when(~after).then("fold"))
 
 
-def probabilities_of(rows: pl.DataFrame) -> pl.DataFrame:
-    """What the ensemble and the published row read of rows of STATE_SCHEMA: session_number and a column a state."""
-    return rows.select("session_number", *STATES)
+def probabilities_of(oof: pl.DataFrame, newest: pl.DataFrame) -> pl.DataFrame:
+    """What the ensemble and the published row read: session_number and a column a state.
+
+    The newest session is told as the other models forecast it, by what was learnt from everything known.
+
+    Args:
+        oof: rows of STATE_SCHEMA, see `TrainedClassifier`.
+        newest: one row of STATE_SCHEMA, of the newest session among them.
+    """
+    before = oof.filter(pl.col("session_number") < newest["session_number"].item())
+    return pl.concat([before, newest]).select("session_number", *STATES)
 
 
 def _learnt(readable: pl.DataFrame, horizon: Horizon) -> RegimeClassifier:

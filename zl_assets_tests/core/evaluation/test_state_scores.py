@@ -80,6 +80,7 @@ def test_climatology_itself_has_no_skill_and_nothing_to_test() -> None:
     assert found.log_loss_skill == 0
     assert found.brier == found.climatology_brier
     assert found.p_value is None
+    assert found.p_value_worse is None
 
 
 @pytest.mark.parametrize(("n", "tested"), [(99, False), (100, True)])
@@ -92,6 +93,10 @@ def test_the_stricter_of_two_tests_counts_where_windows_are_enough(n: int, teste
         test = compare_losses(losses, 10)
         assert test is not None
         assert found.p_value == pytest.approx(max(test.p_one_sided, fixed_smoothing(losses, 10).p_one_sided))
+        other = [-loss for loss in losses]
+        worse = compare_losses(other, 10)
+        assert worse is not None
+        assert found.p_value_worse == pytest.approx(max(worse.p_one_sided, fixed_smoothing(other, 10).p_one_sided))
 
 
 def test_without_an_outcome_there_is_nothing_to_judge() -> None:

@@ -12,7 +12,7 @@ from zl_assets.core.models.base import labelled_rows
 from zl_assets.core.models.blending import YARDSTICKS, blend_of, folds_of, train_ensemble
 from zl_assets.core.models.ensemble import Ensemble
 from zl_assets.core.models.regime_classifier import STATES
-from zl_assets.core.models.regime_training import probabilities_of, told_states
+from zl_assets.core.models.regime_training import train_classifier
 from zl_assets.core.models.training import OOF_SCHEMA, TrainedModel, TrainingConfig, plan
 from zl_assets.errors import InputError
 from zl_assets_tests.core.models.made_forecasts import forecast
@@ -46,7 +46,7 @@ def members(frame: pl.DataFrame) -> Members:
 
 
 def blended(members: Members, frame: pl.DataFrame) -> TrainedModel:
-    return train_ensemble(members, probabilities_of(told_states(frame, H)), frame, H)
+    return train_ensemble(members, train_classifier(frame, H).probabilities, frame, H)
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +146,7 @@ def test_the_same_members_make_the_same_version_and_others_another(
 
 
 def test_a_session_without_a_probability_is_refused(members: Members, frame: pl.DataFrame) -> None:
-    told = probabilities_of(told_states(frame, H))
+    told = train_classifier(frame, H).probabilities
     with pytest.raises(InputError, match="a session has no probability of its market state"):
         train_ensemble(members, told.head(-1), frame, H)
 

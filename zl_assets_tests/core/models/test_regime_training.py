@@ -13,7 +13,6 @@ from zl_assets.core.models.regime_classifier import STATES, RegimeClassifier, st
 from zl_assets.core.models.regime_training import (
     STATE_SCHEMA,
     TrainedClassifier,
-    probabilities_of,
     told_states,
     train_classifier,
 )
@@ -53,7 +52,6 @@ class TestToldStates:
             chances = told.select(columns).to_numpy()
             assert (chances > 0).all()
             np.testing.assert_allclose(chances.sum(axis=1), 1)
-        assert probabilities_of(told).columns == ["session_number", *STATES]
 
     def test_folds_and_outcomes_are_those_of_every_model(self, frame: pl.DataFrame) -> None:
         told = told_states(frame, H)
@@ -119,7 +117,11 @@ class TestTrainClassifier:
         assert trained.n_rows == frame.height
         assert trained.training_data == training_data(labelled_rows(frame))
         assert trained.oof.equals(told_states(frame, H))
-        assert trained.probabilities.equals(probabilities_of(trained.oof))
+        said = trained.probabilities
+        assert said.columns == ["session_number", *STATES]
+        assert said.head(-1).equals(trained.oof.head(-1).select(said.columns))
+        assert said.tail(1).equals(trained.newest.select(said.columns))
+        assert said.tail(1).select(STATES).row(0) != trained.oof.tail(1).select(STATES).row(0)
 
     def test_it_is_judged_on_the_sessions_whose_outcome_is_known(self, trained: TrainedClassifier) -> None:
         assert trained.scores is not None
