@@ -19,11 +19,25 @@ from zl_assets_tests.warehouse import emulator
 from zl_assets_tests.warehouse.fault_proxy import Proxy, between
 
 PROJECT = Path(__file__).resolve().parents[1]
+LONGEST = (
+    "ui/test_ui.py",
+    "test_run.py",
+    "warehouse/test_engines.py",
+    "warehouse/test_bigquery_faults.py",
+    "test_cli.py",
+    "core/models/neural/test_neural_forecaster.py",
+    "test_bad_deliveries.py",
+    "warehouse/test_archive.py",
+    "warehouse/test_equal_engines.py",
+)
+"""Files that take a minute or more, begun first: a long one begun last would leave the other cores without work."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest deselects by marker
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what is so on BigQuery alone."""
+    """Mark as slow what is so on BigQuery alone, and begin with the files that take longest."""
+    rank = {PROJECT / "zl_assets_tests" / name: n for n, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
     for item in items:
         if item.get_closest_marker("slow_on_bigquery") and item.get_closest_marker("bigquery"):
             item.add_marker(pytest.mark.slow)
