@@ -19,7 +19,7 @@ from zl_assets.cli import main
 
 VARIABLES = {
     "ZL_WAREHOUSE_LOCK_SECONDS": "0.3",
-    "ZL_MODELS": "no_change,lightgbm",
+    "ZL_MODELS": "no_change",
     "ZL_MLFLOW": "false",
     "NO_PROXY": "127.0.0.1",
 }
@@ -63,10 +63,10 @@ def zl(*arguments: object, **variables: str) -> Ended:
     return Ended(code, out.getvalue(), err.getvalue())
 
 
-def zl_process(*arguments: object, **variables: str) -> Ended:
-    """A process of its own."""
+def zl_process(*arguments: object, seconds: float = 120, **variables: str) -> Ended:
+    """A process of its own, which has some seconds to end."""
     done = subprocess.run(
-        command(*arguments), env=environment(**variables), capture_output=True, text=True, timeout=120, check=False
+        command(*arguments), env=environment(**variables), capture_output=True, text=True, timeout=seconds, check=False
     )
     assert "Traceback" not in done.stderr, done.stderr
     return Ended(done.returncode, done.stdout, done.stderr)

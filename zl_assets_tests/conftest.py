@@ -11,18 +11,33 @@ import pytest
 from zl_assets.sources.simulated import simulate
 from zl_assets.warehouse.base import Warehouse
 from zl_assets.warehouse.bigquery import BigQueryWarehouse
-from zl_assets_tests.command import zl
+from zl_assets_tests.command import Ended, zl, zl_process
+from zl_assets_tests.once import made_once
 from zl_assets_tests.stores import ENGINES, Place, in_new_project
 from zl_assets_tests.vendor_files import Row, as_delivered, read_rows, write
 from zl_assets_tests.warehouse import emulator
 from zl_assets_tests.warehouse.fault_proxy import Proxy, between
 
 PROJECT = Path(__file__).resolve().parents[1]
+LONGEST = (
+    "ui/test_ui.py",
+    "test_run.py",
+    "warehouse/test_engines.py",
+    "warehouse/test_bigquery_faults.py",
+    "test_cli.py",
+    "core/models/neural/test_neural_forecaster.py",
+    "test_bad_deliveries.py",
+    "warehouse/test_archive.py",
+    "warehouse/test_equal_engines.py",
+)
+"""Files that take a minute or more, begun first: a long one begun last would leave the other cores without work."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest deselects by marker
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what is so on BigQuery alone."""
+    """Mark as slow what is so on BigQuery alone, and begin with the files that take longest."""
+    rank = {PROJECT / "zl_assets_tests" / name: n for n, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
     for item in items:
         if item.get_closest_marker("slow_on_bigquery") and item.get_closest_marker("bigquery"):
             item.add_marker(pytest.mark.slow)
@@ -100,9 +115,11 @@ def proxied(proxy: Proxy) -> BigQueryWarehouse:
 @pytest.fixture(scope="session")
 def simulated_market(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A short simulated market in the vendors' layout; read only."""
-    directory = tmp_path_factory.mktemp("market") / "simulated"
-    simulate(directory, start=date(2018, 1, 1), end=date(2022, 12, 31))
-    return directory
+
+    def make(directory: Path) -> None:
+        simulate(directory / "simulated", start=date(2018, 1, 1), end=date(2022, 12, 31))
+
+    return made_once(tmp_path_factory, "market", make) / "simulated"
 
 
 @pytest.fixture(scope="session")
@@ -128,22 +145,41 @@ def simulated_zl(simulated_market: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="session")
-def simulated_home(simulated_zl: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with a whole run on simulated bars; read only, copy it to change it."""
-    home = tmp_path_factory.mktemp("homes") / "simulated"
-    ended = zl("run", "--home", home, "--data", simulated_zl)
-    assert ended.code == 0, ended.err
-    return home
+def simulated_run(simulated_zl: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ended]:
+    """A home with a whole run on simulated bars, LightGBM beside no-change, and what `zl run --json` printed."""
+
+    def make(directory: Path) -> None:
+        arguments = ("--data", simulated_zl, "--models", "no_change,lightgbm", "--json")
+        ended = zl_process("run", "--home", directory / "home", *arguments, seconds=900)
+        assert ended.code == 0, ended.err
+        (directory / "out").write_text(ended.out)
+        (directory / "err").write_text(ended.err)
+
+    made = made_once(tmp_path_factory, "simulated", make)
+    return made / "home", Ended(0, (made / "out").read_text(), (made / "err").read_text())
+
+
+@pytest.fixture(scope="session")
+def simulated_home(simulated_run: tuple[Path, Ended], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of that run; read only, copy it to change it."""
+    return copied_to_this_process(simulated_run[0], tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def vendor_home(zl_rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with one horizon run on invented vendor bars up to the end of 2021; read only, copy it to change it."""
-    directory = tmp_path_factory.mktemp("homes")
-    data = write(directory / "data", [r for r in zl_rows if r["ts_event"] < "2022"])
-    ended = zl("run", "--home", directory / "vendor", "--data", data, "--horizon", "1w")
-    assert ended.code == 0, ended.err
-    return directory / "vendor"
+
+    def make(directory: Path) -> None:
+        data = write(directory / "data", [r for r in zl_rows if r["ts_event"] < "2022"])
+        ended = zl("run", "--home", directory / "vendor", "--data", data, "--horizon", "1w")
+        assert ended.code == 0, ended.err
+
+    return copied_to_this_process(made_once(tmp_path_factory, "vendor", make) / "vendor", tmp_path_factory)
+
+
+def copied_to_this_process(home: Path, factory: pytest.TempPathFactory) -> Path:
+    """A copy of a home, since opening its databases for reading alone makes files beside them, and removes them."""
+    return shutil.copytree(home, factory.mktemp("homes") / home.name)
 
 
 @pytest.fixture

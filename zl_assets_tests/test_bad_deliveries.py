@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from zl_assets.automation.runner import run_graph
+from zl_assets.settings import Settings
 from zl_assets_tests.command import Ended, assert_refused, changed, lost, rows, stored, zl
 from zl_assets_tests.vendor_files import DAILY_NAME, Row, csv, on, write, write_dbn
 
@@ -114,7 +116,9 @@ def test_days_before_the_first_regime(home: Path, tmp_path: Path, new_rows: list
     assert_refused(run(tmp_path / "new", tmp_path / "data"), *told)
     assert not changed(before, stored(home))
     # Nothing of it stands in the way of the next run.
-    assert run(home, write(tmp_path / "good", new_rows)).code == 0
+    run_graph(Settings(home=home, data=write(tmp_path / "good", new_rows)), [], print)
+    [newest] = rows(home, "SELECT MAX(data_date) AS day FROM features.daily_ml_matrix")
+    assert f"{newest['day']}" == new_rows[-1]["ts_event"][:10]
 
 
 def test_too_short_a_history(tmp_path: Path, new_rows: list[Row]) -> None:
@@ -214,22 +218,18 @@ def test_one_nan_row_is_a_missing_session(home: Path, tmp_path: Path, new_rows: 
     assert rejected(home) == {"not_a_number": 1}
 
 
-def test_a_bad_row_of_another_symbol_is_a_warning(home: Path, tmp_path: Path, new_rows: list[Row]) -> None:
+def test_a_bad_row_of_another_symbol_and_a_bar_that_contradicts_a_stored_one_are_set_aside(
+    home: Path, tmp_path: Path, zl_rows: list[Row], new_rows: list[Row]
+) -> None:
+    before = stored(home)
     zs = [{**r, "symbol": "ZS.v.0"} for r in new_rows]
-    data = write(tmp_path / "data", [*new_rows, *on(zs, "2022-06-07", close="NaN")])
-    ended = run(home, data)
+    zl_with_another_volume = on(zl_rows[-500:], "2021-06-08", volume="7")
+    ended = run(home, write(tmp_path / "data", [*zl_with_another_volume, *on(zs, "2022-06-07", close="NaN")]))
     assert ended.code == 0, ended.err
     [warning] = [line for line in ended.err.splitlines() if line.startswith("warning: raw_intelligence/quarantine")]
     assert "rejected" in warning
     assert "not_a_number ZS.v.0 2022-06-07" in warning
-    assert rejected(home) == {"not_a_number": 1}
-
-
-def test_a_bar_that_contradicts_a_stored_one_is_set_aside(home: Path, tmp_path: Path, zl_rows: list[Row]) -> None:
-    before = stored(home)
-    ended = run(home, write(tmp_path / "data", on(zl_rows[-500:], "2021-06-08", volume="7")))
-    assert ended.code == 0, ended.err
-    assert rejected(home) == {"contradicts_stored_bar": 1}
+    assert rejected(home) == {"not_a_number": 1, "contradicts_stored_bar": 1}
     assert not lost({BARS: before[BARS]}, stored(home))
 
 

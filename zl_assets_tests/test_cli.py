@@ -17,7 +17,7 @@ import pytest
 
 from zl_assets.core.horizons import HORIZONS
 from zl_assets.core.models.shelf import ModelSpec
-from zl_assets_tests.command import assert_refused, command, environment, rows, zl, zl_process
+from zl_assets_tests.command import Ended, assert_refused, command, environment, rows, zl, zl_process
 from zl_assets_tests.vendor_files import Row, write
 
 BARS = "market_data.databento_futures_ohlcv_1d"
@@ -39,28 +39,17 @@ def test_help_names_every_command_and_exits_0() -> None:
 # run
 
 
-def test_run_as_json_prints_json_alone_and_progress_elsewhere(simulated_zl: Path, tmp_path: Path) -> None:
-    ended = zl_process("run", "--home", tmp_path / "home", "--data", simulated_zl, "--horizon", "1m", "--json")
-
-    assert ended.code == 0, ended.err
+def test_run_as_json_prints_json_alone_and_progress_elsewhere(simulated_run: tuple[Path, Ended]) -> None:
+    _, ended = simulated_run
     found = ended.json
     assert found["simulated"] is True
     assert found["seconds"] > 0
-    [forecast] = found["forecasts"]
-    assert (forecast["horizon"], forecast["is_simulated"]) == ("1m", True)
-    assert date.fromisoformat(forecast["as_of_date"]) == date(2022, 12, 30)
-    assert datetime.fromisoformat(forecast["created_at"]).tzinfo is not None
+    assert [f["horizon"] for f in found["forecasts"]] == list(HORIZONS)
+    for forecast in found["forecasts"]:
+        assert forecast["is_simulated"] is True
+        assert date.fromisoformat(forecast["as_of_date"]) == date(2022, 12, 30)
+        assert datetime.fromisoformat(forecast["created_at"]).tzinfo is not None
     assert "features/daily_ml_matrix" in ended.err
-
-
-def test_run_prints_a_table_of_the_horizons_asked_for(simulated_copy: Path, simulated_zl: Path) -> None:
-    ended = zl("run", "--home", simulated_copy, "--data", simulated_zl, "--horizon", "1m", "--horizon", "1w")
-
-    assert ended.code == 0, ended.err
-    assert "SIMULATED market, worthless as a forecast" in ended.out
-    body = [line for line in ended.out.splitlines() if line.startswith("│")]
-    assert [line.split("│")[1].strip() for line in body] == ["1w", "1m"]
-    assert "horizon 6m" not in ended.err
 
 
 def test_a_market_that_is_not_simulated_does_not_say_so(vendor_home: Path) -> None:
@@ -110,10 +99,17 @@ def test_a_model_whose_package_is_missing_is_told_before_anything_is_made(
     assert not (tmp_path / "home").exists()
 
 
-def test_old_data_are_refused_as_of_today_and_the_row_says_so(simulated_copy: Path, simulated_zl: Path) -> None:
-    arguments = ("run", "--home", simulated_copy, "--data", simulated_zl, "--horizon", "1w")
-    ended = zl(*arguments, ZL_AS_OF="today")
+def test_run_prints_a_table_of_the_horizons_asked_for_and_old_data_are_refused_as_of_today(
+    simulated_copy: Path, simulated_zl: Path
+) -> None:
+    horizons = ("--horizon", "1m", "--horizon", "1w")
+    ended = zl("run", "--home", simulated_copy, "--data", simulated_zl, *horizons, ZL_AS_OF="today")
     assert ended.code == 0, ended.err
+    assert "SIMULATED market, worthless as a forecast" in ended.out
+    body = [line for line in ended.out.splitlines() if line.startswith("│")]
+    assert [line.split("│")[1].strip() for line in body] == ["1w", "1m"]
+    assert "horizon 6m" not in ended.err
+
     [published] = rows(simulated_copy, "SELECT * FROM predictions.vw_zl_1w_latest")
     assert "refused" in published["state"]
     figures = ("predicted_price", "q05", "q95", "direction_probability", "conviction", "confidence", "regime")

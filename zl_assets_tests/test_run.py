@@ -21,6 +21,7 @@ import polars as pl
 import pytest
 
 from zl_assets.automation.instance import IN_PROCESS_TAG, end_abandoned_runs, only_run, open_instance
+from zl_assets.automation.runner import run_graph
 from zl_assets.core.exchange_calendar import sessions_of
 from zl_assets.core.horizons import HORIZONS, Horizon
 from zl_assets.core.training_frame import training_frame
@@ -59,6 +60,7 @@ def test_the_same_bars_again_change_nothing_but_who_made_the_forecasts(vendor_pl
     assert not (vendor_place.home / "vendor").exists()
 
 
+@pytest.mark.slow_on_bigquery
 def test_new_bars_extend_the_home_and_keep_every_old_row(
     vendor_place: Place, tmp_path: Path, zl_rows: list[Row]
 ) -> None:
@@ -137,7 +139,7 @@ def test_a_wrong_bar_is_corrected_by_its_right_file(home: Path, tmp_path: Path, 
     assert [r["close"] for r in rows(home, session)] == [float(zl_rows[position]["close"])]
     quarantined = {r["reason"] for r in rows(home, "SELECT DISTINCT reason FROM raw_intelligence.quarantine")}
     assert quarantined == {"contradicts_stored_bar", "replaced_by_correction"}
-    assert run(home, "--data", right).code == 0
+    run_graph(Settings(home=home, data=right), [], print)
 
 
 def test_the_checks_of_a_horizon_are_stale_once_the_matrix_is_built_anew(home: Path) -> None:
@@ -188,7 +190,7 @@ def test_features_that_know_the_outcome_stop_the_run_before_anything_is_publishe
         return frame.with_columns(**{name: pl.col("target") + blur for name, blur in blurs.items()})
 
     with mock.patch("zl_assets.core.training_frame.training_frame", leaking):
-        ended = run(home)
+        ended = run(home, "--models", "no_change,lightgbm")
     assert (ended.code, ended.out) == (1, "")
     assert "1 blocking check failed" in ended.error
     assert caught_by in ended.error
@@ -197,7 +199,7 @@ def test_features_that_know_the_outcome_stop_the_run_before_anything_is_publishe
 
 
 def test_mlflow_knows_every_training_run_of_a_forecast(home: Path) -> None:
-    ended = run(home, "--models", "no_change", ZL_MLFLOW="true")
+    ended = run(home, ZL_MLFLOW="true")
     assert ended.code == 0, ended.err
     [said] = rows(home, f"SELECT run_id FROM {FORECASTS} WHERE model = 'no_change'")
     with closing(sqlite3.connect(home / "mlflow.db")) as connection:
@@ -345,7 +347,8 @@ def test_a_key_that_the_vendor_does_not_know(recent_home: Path, tmp_path: Path, 
 def real_home(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended, Path]:
     """A whole run on every licensed file; read only."""
     home = tmp_path_factory.mktemp("real") / "home"
-    return zl("run", "--home", home, "--data", real_data, "--json"), home
+    models = ("--models", "no_change,lightgbm")
+    return zl("run", "--home", home, "--data", real_data, *models, "--json"), home
 
 
 @pytest.mark.realdata

@@ -178,6 +178,7 @@ def test_day_after_day_gives_the_table_of_one_build(embedded: History) -> None:
     assert embedded.stored().equals(embedded.from_scratch())
 
 
+@pytest.mark.slow_on_bigquery
 def test_nothing_new_computes_nothing_and_writes_nothing(history: History) -> None:
     before = history.warehouse.read(f"SELECT * FROM {MATRIX} ORDER BY symbol, data_date")
     for _ in range(2):

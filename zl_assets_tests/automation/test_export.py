@@ -61,6 +61,7 @@ def test_parquet_holds_every_row_in_order_and_a_row_group_for_each_frame(filled:
     assert [p.name for p in path.parent.iterdir() if "partial" in p.name] == []
 
 
+@pytest.mark.slow_on_bigquery
 def test_csv_holds_every_row_in_order_under_one_header(filled: Place) -> None:
     ended = filled.zl(*EXPORT, "--format", "csv")
     assert ended.code == 0, ended.err
@@ -69,6 +70,7 @@ def test_csv_holds_every_row_in_order_under_one_header(filled: Place) -> None:
     assert Path(ended.out.strip()).read_bytes() == whole.read_bytes()
 
 
+@pytest.mark.slow_on_bigquery
 def test_progress_goes_to_standard_error(filled: Place) -> None:
     lines = [line.split() for line in filled.zl(*EXPORT).err.splitlines()]
     told = [int(words[1].replace(",", "")) for words in lines if words[0] == TABLE]
@@ -78,6 +80,7 @@ def test_progress_goes_to_standard_error(filled: Place) -> None:
     assert lines[-1][2:] == ["of", "12,000", "rows"]
 
 
+@pytest.mark.slow_on_bigquery
 def test_one_simulated_row_at_the_end_is_enough_for_the_name(place: Place) -> None:
     place.warehouse.merge(TABLE, many_rows("simulated"))
     ended = place.zl(*EXPORT)
@@ -92,6 +95,7 @@ def test_a_table_without_rows_leaves_no_file(place: Place) -> None:
     assert not (place.home / "exports").exists()
 
 
+@pytest.mark.slow_on_bigquery
 def test_a_second_export_at_once_is_refused(filled: Place) -> None:
     exports = filled.home / "exports"
     exports.mkdir(exist_ok=True)
@@ -106,6 +110,7 @@ def test_a_second_export_at_once_is_refused(filled: Place) -> None:
     assert filled.zl(*EXPORT).code == 0
 
 
+@pytest.mark.slow_on_bigquery
 def test_a_full_disk_leaves_the_earlier_file_and_no_part(filled: Place) -> None:
     path = Path(filled.zl(*EXPORT).out.strip())
     before = path.read_bytes()

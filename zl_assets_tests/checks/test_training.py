@@ -86,6 +86,7 @@ def first(view: pl.DataFrame, split: str) -> int:
     return view.select(((pl.col("split") == split) & pl.col("ma_63").is_not_null()).arg_max()).item()
 
 
+@pytest.mark.slow_on_bigquery
 class TestSplit:
     def test_the_views_own_split_passes_and_is_counted(self, view: pl.DataFrame) -> None:
         verdict = evaluate_split(view)
@@ -139,6 +140,7 @@ class TestSplit:
         assert view[[SUSPECT - 5, SUSPECT]]["split"].to_list() == ["purged", "purged"]
 
 
+@pytest.mark.slow_on_bigquery
 class TestTarget:
     @pytest.mark.parametrize("horizon", HORIZONS)
     def test_the_views_target_is_the_recomputed_one(
@@ -197,6 +199,7 @@ class TestTarget:
         assert evaluate_no_null_target(view, "1w").passed
 
 
+@pytest.mark.slow_on_bigquery
 class TestEnoughTargets:
     @staticmethod
     def full(labelled: int) -> pl.DataFrame:
@@ -246,6 +249,7 @@ class TestNoJoin:
         assert "JOIN" in verdict.numbers["found"]
 
 
+@pytest.mark.slow_on_bigquery
 class TestFrozen:
     def test_the_views_rows_in_any_order_pass(self, view: pl.DataFrame) -> None:
         assert evaluate_frozen(view.reverse(), view).passed
@@ -268,6 +272,7 @@ def shown(warehouse: Warehouse, horizon: str) -> list[dg.AssetCheckResult]:
 
 
 class TestShells:
+    @pytest.mark.slow_on_bigquery
     @pytest.mark.parametrize("horizon", HORIZONS)
     def test_a_sound_warehouse_passes_for_each_horizon(self, warehouse: Warehouse, horizon: str) -> None:
         results = shown(warehouse, horizon)
@@ -275,6 +280,7 @@ class TestShells:
         # 200 sessions hold no whole year: the longest horizon has no target, and says so.
         assert [r.check_name for r in results if not r.passed] == (["enough_targets"] if horizon == "12m" else [])
 
+    @pytest.mark.slow_on_bigquery
     def test_a_stored_close_that_changed_after_the_matrix_was_built_fails(self, new_place: Callable[[], Place]) -> None:
         sessions = made_sessions()
         store = filled(new_place(), sessions, ["1w"])

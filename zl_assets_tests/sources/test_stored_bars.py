@@ -66,11 +66,13 @@ class TestHourlyDeliveries:
         assert (second.hourly, second.daily) == (MergeResult(2, 0, 1), MergeResult(0, 1, 0))
         assert second.rejected == {}
 
+    @pytest.mark.slow_on_bigquery
     def test_earlier_hours_that_come_later_count_too(self, stored: StoredBars, warehouse: Warehouse) -> None:
         add(stored, at(15, 44.0))
         add(stored, at(1, 40.0))
         assert days(warehouse) == [("ZL", TUESDAY.date(), 40.0, 44.5, 39.5, 44.0, 4_000, "1h")]
 
+    @pytest.mark.slow_on_bigquery
     def test_the_same_delivery_again_changes_nothing(self, stored: StoredBars, warehouse: Warehouse) -> None:
         rows = [at(1), at(2), *calm_days(TUESDAY.date(), 3)]
         add(stored, *rows)
@@ -79,11 +81,13 @@ class TestHourlyDeliveries:
         assert (again.daily, again.hourly) == (MergeResult(0, 0, 3), MergeResult(0, 0, 2))
         assert warehouse.read(f"SELECT * FROM {DAILY} ORDER BY bar_date").equals(before)
 
+    @pytest.mark.slow_on_bigquery
     def test_hours_know_when_they_are_over(self, stored: StoredBars, warehouse: Warehouse) -> None:
         add(stored, at(1), bar(TUESDAY))
         assert warehouse.read(f"SELECT available_at FROM {HOURLY}").item() == TUESDAY + timedelta(hours=2)
         assert warehouse.read(f"SELECT available_at FROM {DAILY}").item() == TUESDAY + timedelta(days=1)
 
+    @pytest.mark.slow_on_bigquery
     def test_in_whatever_parts_hours_arrive_the_days_are_those_of_all_of_them(
         self, warehouse: Warehouse, engine: str
     ) -> None:
@@ -110,6 +114,7 @@ class TestHourlyDeliveries:
 class TestDailyAndHourly:
     EXPECTED = ("ZL", TUESDAY.date(), 50.0, 50.5, 49.5, 50.0, 40_000, "1d")
 
+    @pytest.mark.slow_on_bigquery
     def test_together_the_delivered_day_wins(self, stored: StoredBars, warehouse: Warehouse) -> None:
         add(stored, bar(TUESDAY, 50.0), at(1))
         assert days(warehouse) == [self.EXPECTED]
@@ -123,6 +128,7 @@ class TestDailyAndHourly:
         assert outcome.rejected == {}
         assert days(warehouse) == [self.EXPECTED]
 
+    @pytest.mark.slow_on_bigquery
     def test_hours_delivered_after_their_day_leave_it(self, stored: StoredBars, warehouse: Warehouse) -> None:
         add(stored, bar(TUESDAY, 50.0))
         outcome = add(stored, at(1), at(2))
@@ -151,6 +157,7 @@ class TestCorrections:
         (original,) = warehouse.read(f"SELECT original FROM {QUARANTINE}")["original"].to_list()
         assert '"close":4000.0' in original
 
+    @pytest.mark.slow_on_bigquery
     def test_the_day_of_a_corrected_hour_is_aggregated_anew(self, stored: StoredBars, warehouse: Warehouse) -> None:
         add(stored, at(1, 40.0), at(2, 4_100.0))
         outcome = add(stored, at(2, 41.0), corrections=True)
@@ -158,6 +165,7 @@ class TestCorrections:
         assert days(warehouse) == [("ZL", TUESDAY.date(), 40.0, 41.5, 39.5, 41.0, 4_000, "1h")]
         assert reasons(warehouse) == ["replaced_by_correction"]
 
+    @pytest.mark.slow_on_bigquery
     def test_a_correction_of_a_correction_keeps_both_replaced_bars(
         self, stored: StoredBars, warehouse: Warehouse
     ) -> None:
@@ -166,6 +174,7 @@ class TestCorrections:
         assert [row[2] for row in days(warehouse)] == [40.0]
         assert reasons(warehouse) == ["replaced_by_correction"] * 2
 
+    @pytest.mark.slow_on_bigquery
     def test_bars_that_agree_are_left_alone(self, stored: StoredBars) -> None:
         add(stored, *calm_days(TUESDAY.date(), 3), at(1))
         outcome = add(stored, *calm_days(TUESDAY.date(), 3), at(1), now=LATER, corrections=True)
@@ -188,12 +197,14 @@ class TestContradictions:
         assert len(days(warehouse)) == 2
         assert reasons(warehouse) == ["contradicts_stored_bar"]
 
+    @pytest.mark.slow_on_bigquery
     def test_so_is_an_hour_and_the_day_is_built_without_it(self, stored: StoredBars, warehouse: Warehouse) -> None:
         add(stored, at(1, 40.0), at(2, 41.0))
         outcome = add(stored, at(2, 70.0), at(3, 42.0))
         assert outcome.rejected == {"contradicts_stored_bar": 1}
         assert days(warehouse) == [("ZL", TUESDAY.date(), 40.0, 42.5, 39.5, 42.0, 6_000, "1h")]
 
+    @pytest.mark.slow_on_bigquery
     def test_rejected_rows_are_kept_once_with_their_reason(self, stored: StoredBars, warehouse: Warehouse) -> None:
         rows = [bar(TUESDAY), bar(TUESDAY, vendor_symbol="ZS.v.0", volume=0), bar(TUESDAY, vendor_symbol="YM.v.0")]
         first, again = add(stored, *rows), add(stored, *rows, now=LATER)
@@ -204,6 +215,7 @@ class TestContradictions:
 
 
 class TestTwoWorlds:
+    @pytest.mark.slow_on_bigquery
     def test_simulated_bars_are_refused_where_real_ones_are_stored(
         self, stored: StoredBars, warehouse: Warehouse
     ) -> None:
@@ -236,11 +248,13 @@ class TestTwoWorlds:
         for name in downstream:
             assert {"source", "is_simulated"} & {c.name for c in contract(name).columns}, name
 
+    @pytest.mark.slow_on_bigquery
     def test_a_delivery_of_both_worlds_is_refused(self, stored: StoredBars, warehouse: Warehouse) -> None:
         with pytest.raises(InputError, match="mixes simulated and real"):
             add(stored, bar(TUESDAY), simulated(bar(day(2015, 3, 11))))
         assert days(warehouse) == []
 
+    @pytest.mark.slow_on_bigquery
     def test_a_real_delivery_without_zl_is_refused_and_the_simulated_market_stays(
         self, stored: StoredBars, warehouse: Warehouse
     ) -> None:
@@ -260,11 +274,13 @@ class TestNewest:
         add(stored, hour(datetime(2015, 3, 11, 4, tzinfo=UTC)))
         assert stored.newest()["ohlcv-1h"] == day(2015, 3, 11).date()
 
+    @pytest.mark.slow_on_bigquery
     def test_simulated_bars_do_not_count(self, stored: StoredBars) -> None:
         add(stored, simulated(bar(TUESDAY)))
         assert stored.newest() == {}
 
 
+@pytest.mark.slow_on_bigquery
 def test_no_delivery_changes_nothing(stored: StoredBars, warehouse: Warehouse) -> None:
     stored.store(delivered([bar(TUESDAY)]), NOW)
     before = days(warehouse)

@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from zl_assets_tests.ui.browser import MISSING, chromium, open_page
 from zl_assets_tests.ui.server import RunningUi, running_ui, short_market
+
+PATIENCE = 30_000
+"""Milliseconds that an action or an expectation has, on a machine that runs other tests beside it."""
 
 
 @pytest.fixture(scope="session")
@@ -29,5 +32,6 @@ def market(ui: RunningUi) -> RunningUi:
 @pytest.fixture
 def page(ui: RunningUi) -> Iterator[Page]:
     with open_page(1600, 900) as opened:
-        opened.set_default_timeout(30_000)
+        opened.set_default_timeout(PATIENCE)
+        expect.set_options(timeout=PATIENCE)
         yield opened

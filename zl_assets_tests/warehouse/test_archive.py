@@ -104,6 +104,7 @@ class TestArchive:
                     restore(warehouse, done.snapshot if name == done.snapshot else name, replace=True)
             assert warehouse.row_count(f"{dataset}.theirs") == 1
 
+    @pytest.mark.slow_on_bigquery
     @pytest.mark.parametrize(
         "name",
         [
@@ -150,6 +151,7 @@ class TestArchive:
 
 
 class TestRestore:
+    @pytest.mark.slow_on_bigquery
     def test_a_table_gets_back_every_value_bookkeeping_included(self, warehouse: Warehouse) -> None:
         warehouse.merge(MATRIX, rows_of(MATRIX, 40))
         before = rows(warehouse, MATRIX)
@@ -255,6 +257,7 @@ class TestRestore:
             restore(warehouse, "training.v", replace=True)
         assert warehouse.read("SELECT mine FROM training.v").item() == 1
 
+    @pytest.mark.slow_on_bigquery
     def test_a_simulated_and_a_real_market_are_not_mixed(self, warehouse: Warehouse) -> None:
         real = rows_of(SESSIONS, 3).with_columns(source=pl.lit("databento"))
         simulated = real.with_columns(source=pl.lit("simulated"))

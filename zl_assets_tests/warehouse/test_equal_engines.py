@@ -55,13 +55,14 @@ def both(
 ) -> tuple[Settings, Settings]:
     """Settings of two homes with the same run on each engine."""
     data = request.getfixturevalue(request.param)
-    embedded = Settings(home=tmp_path_factory.mktemp("duckdb"), data=data)
+    same: dict[str, Any] = {"data": data, "models": "no_change,lightgbm", "mlflow": False}
+    embedded = Settings(home=tmp_path_factory.mktemp("duckdb"), **same)
     cloud: dict[str, Any] = {
         "warehouse": "bigquery",
         "bigquery_project": new_project(),
         "bigquery_api_endpoint": bigquery_address,
     }
-    remote = Settings(home=tmp_path_factory.mktemp("bigquery"), data=data, **cloud)
+    remote = Settings(home=tmp_path_factory.mktemp("bigquery"), **same, **cloud)
     for settings in (embedded, remote):
         run_graph(settings, [HORIZON], lambda _: None)
     return embedded, remote
