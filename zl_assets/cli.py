@@ -149,10 +149,7 @@ def leaderboard(
     from zl_assets.automation.leaderboard import evaluation_by, newest_evaluation
 
     settings = _settings(home=home, warehouse=warehouse)
-    if by:
-        rows = evaluation_by(settings, _codes(horizon), "regime_name" if by == "regime" else by)
-    else:
-        rows = newest_evaluation(settings, _codes(horizon))
+    rows = evaluation_by(settings, _codes(horizon), by) if by else newest_evaluation(settings, _codes(horizon))
     if as_json:
         print_json({"simulated": bool(rows["is_simulated"].any()), "models": rows.to_dicts()})
     elif by:

@@ -14,6 +14,8 @@ from zl_assets.warehouse.base import Warehouse
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import polars as pl
+
     from zl_assets.artifacts import Artifact
     from zl_assets.core.evaluation.leaderboard import Provenance
     from zl_assets.core.forecasts import ModelForecast
@@ -59,6 +61,7 @@ def model_evaluation(
 
     from zl_assets.artifacts import read_shelf
     from zl_assets.core import figures
+    from zl_assets.core.evaluation.breakdown import GROUPINGS, breakdown, breakdown_markdown
     from zl_assets.core.evaluation.leaderboard import (
         EvaluationContext,
         demoted,
@@ -70,17 +73,16 @@ def model_evaluation(
     horizon = HORIZONS[context.partition_key]
     shelf = read_shelf(settings.home, horizon.code)
     judgement, calibrated = judged(model_forecasts(shelf), horizon)
+    known = _out_of_fold(calibrated)
     newest = next(iter(shelf.values()))
     simulated = newest.simulated
     origin = {name: provenance(artifact) for name, artifact in shelf.items()}
     context_of = EvaluationContext(newest.oof["data_date"][-1], is_simulated=simulated, created_at=utc_now())
-    rows = evaluation_rows(judgement, {n: r.head(-1) for n, r in calibrated.items()}, origin, context_of)
+    rows = evaluation_rows(judgement, known, origin, context_of)
     rolling = rolling_forecasts(shelf)
     if rolling:
         other, told = judged(rolling, horizon)
-        in_window = evaluation_rows(
-            other, {n: r.head(-1) for n, r in told.items()}, origin, replace(context_of, fold_scheme="rolling")
-        )
+        in_window = evaluation_rows(other, _out_of_fold(told), origin, replace(context_of, fold_scheme="rolling"))
         # What is published rests on the expanding folds.
         rows = pl.concat([rows, in_window.with_columns(is_champion=pl.lit(value=False))])
     stored = warehouse.read(f"SELECT * FROM {EVALUATION} WHERE horizon = @horizon", {"horizon": horizon.code})
@@ -91,8 +93,17 @@ def model_evaluation(
             "simulated": simulated,
             "published": judgement.champion,
             "why": judgement.reason,
+            **{
+                f"by_{name}": dg.MetadataValue.md(breakdown_markdown(breakdown(known, horizon, by)))
+                for name, by in GROUPINGS.items()
+            },
             "leaderboard": dg.MetadataValue.md(leaderboard_markdown(rows.filter(pl.col("fold_scheme") == "expanding"))),
             "reliability": picture(figures.reliability_figure(calibrated, horizon.code, simulated=simulated)),
             "crps_over_time": picture(figures.crps_figure(calibrated, horizon.code, simulated=simulated)),
         }
     )
+
+
+def _out_of_fold(calibrated: "Mapping[str, pl.DataFrame]") -> "dict[str, pl.DataFrame]":
+    """The rows of each model whose outcome is known: the newest forecast is the last one."""
+    return {name: rows.head(-1) for name, rows in calibrated.items()}

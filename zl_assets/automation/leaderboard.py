@@ -14,8 +14,6 @@ from zl_assets.settings import Settings
 if TYPE_CHECKING:
     import polars as pl
 
-    from zl_assets.core.evaluation.scores import Grouping
-
 
 def newest_evaluation(settings: Settings, horizons: Sequence[str]) -> pl.DataFrame:
     """Rows of monitoring.model_evaluation of the newest sessions, by horizon and CRPS.
@@ -35,8 +33,8 @@ def newest_evaluation(settings: Settings, horizons: Sequence[str]) -> pl.DataFra
     return chosen
 
 
-def evaluation_by(settings: Settings, horizons: Sequence[str], by: Grouping) -> pl.DataFrame:
-    """Scores of the stored models by year or regime, from the forecasts in the model store.
+def evaluation_by(settings: Settings, horizons: Sequence[str], by: str) -> pl.DataFrame:
+    """Scores of the stored models by one of GROUPINGS, from the forecasts in the model store.
 
     Returns:
         horizon, the columns of BREAKDOWN_SCHEMA, is_simulated.
@@ -48,7 +46,7 @@ def evaluation_by(settings: Settings, horizons: Sequence[str], by: Grouping) -> 
     import polars as pl
 
     from zl_assets.artifacts import read_shelf
-    from zl_assets.core.evaluation.breakdown import breakdown
+    from zl_assets.core.evaluation.breakdown import GROUPINGS, breakdown
     from zl_assets.core.evaluation.calibration import calibrated
 
     evaluated = set(newest_evaluation(settings, horizons)["horizon"])
@@ -57,6 +55,6 @@ def evaluation_by(settings: Settings, horizons: Sequence[str], by: Grouping) -> 
         shelf = read_shelf(settings.home, horizon.code)
         told = {name: calibrated(artifact.oof, horizon.sessions) for name, artifact in shelf.items()}
         simulated = any(artifact.simulated for artifact in shelf.values())
-        rows = breakdown(told, horizon, by)
+        rows = breakdown(told, horizon, GROUPINGS[by])
         parts.append(rows.select(pl.lit(horizon.code).alias("horizon"), *rows.columns, is_simulated=pl.lit(simulated)))
     return pl.concat(parts)

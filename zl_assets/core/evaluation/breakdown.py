@@ -13,6 +13,9 @@ from zl_assets.core.evaluation.scores import GROUP_SCHEMA, Grouping, scores_by
 from zl_assets.core.horizons import Horizon
 from zl_assets.core.models.shelf import NO_CHANGE
 
+GROUPINGS: dict[str, Grouping] = {"year": "year", "regime": "regime_name"}
+"""What sessions can be grouped by: what a user calls it, and the column."""
+
 BREAKDOWN_SCHEMA: dict[str, pl.DataType] = {"model": pl.String(), "group": pl.String(), **GROUP_SCHEMA}
 """One model in one group a row: a year or the name of a regime, then the columns of `scores_by`."""
 

@@ -4,7 +4,8 @@ Belongs here: the comparison of all models on the same rows, the decision and it
 in `significance`.
 
 1. A model shows skill where its CRPS is below no-change's beyond noise: one-sided, at SIGNIFICANCE, by the stricter of
-   two tests, adjusted by Holm for the number of models compared, since the luckiest of many looks skilled.
+   two tests, adjusted by Holm for the number of models compared, since the luckiest of many looks skilled. What tuning
+   tried needs no adjustment: it was chosen on rows that lie before every row that is judged.
 2. Of those, the one of lowest CRPS counts as the best, and the simplest that is within one standard error of it is
    published (Breiman et al. 1984; Hastie et al. 2009, section 7.10).
 3. Where none shows skill, or too few windows are independent to tell, no-change is published with its interval.

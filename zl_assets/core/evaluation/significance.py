@@ -196,20 +196,6 @@ def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
     return adjusted
 
 
-def deflated_p(p: float, trials: int) -> float:
-    """P-value of the best of several independent tries, 1 - (1 - p)^trials (Šidák 1967).
-
-    Tuning tries are alike, so that this is too strict rather than too lax.
-
-    Raises:
-        InputError: a p-value outside 0 to 1, or no try.
-    """
-    if trials < 1:
-        raise InputError(f"{trials} trials", where="deflated p-value", action="count every try, the chosen one too")
-    # As 1 - (1 - p)^trials, without losing a small p to rounding.
-    return 1.0 if p == 1 else float(-np.expm1(trials * np.log1p(-_probability(p))))
-
-
 def _mean_test(x: Floats, h: int, *, better: int) -> TestResult | None:
     independent = x.size // h
     if independent < LEAST_INDEPENDENT or _constant(x):

@@ -16,7 +16,6 @@ from statsmodels.stats.multitest import multipletests
 from zl_assets.core.evaluation import significance
 from zl_assets.core.evaluation.significance import (
     compare_losses,
-    deflated_p,
     diebold_mariano,
     direction_test,
     fixed_smoothing,
@@ -263,7 +262,6 @@ def test_adjusted_values_are_those_of_another_library() -> None:
     assert list(holm({str(n): v for n, v in enumerate(p)}).values()) == pytest.approx(
         multipletests(p, method="holm")[1]
     )
-    assert [deflated_p(v, len(p)) for v in p] == pytest.approx(multipletests(p, method="sidak")[1])
 
 
 def test_holm_of_nothing_tested_is_nothing() -> None:
@@ -271,27 +269,7 @@ def test_holm_of_nothing_tested_is_nothing() -> None:
     assert holm({"a": None}) == {"a": None}
 
 
-@given(p_values, st.integers(1, 500))
-def test_deflation_is_the_chance_that_any_of_so_many_tries_is_as_good(p: float, trials: int) -> None:
-    found = deflated_p(p, trials)
-    assert found == pytest.approx(1 - (1 - p) ** trials, abs=1e-12)
-    assert p * (1 - 1e-12) <= found <= min(1.0, p * trials) * (1 + 1e-12)
-    assert deflated_p(p, 1) == pytest.approx(p)
-    assert deflated_p(p, trials + 1) >= found
-
-
-def test_a_tiny_p_value_is_not_lost() -> None:
-    assert deflated_p(1e-20, 50) == pytest.approx(5e-19)
-
-
 @pytest.mark.parametrize("p", [-0.1, 1.1, float("nan")])
 def test_what_is_no_p_value_is_refused(p: float) -> None:
     with pytest.raises(InputError, match="is not a p-value"):
         holm({"a": p})
-    with pytest.raises(InputError, match="is not a p-value"):
-        deflated_p(p, 3)
-
-
-def test_the_chosen_try_counts_too() -> None:
-    with pytest.raises(InputError, match="0 trials"):
-        deflated_p(0.1, 0)
