@@ -46,7 +46,7 @@ def passed_checks(ui: RunningUi, horizon: str) -> set[tuple[str, str]]:
 
 def test_the_lineage_shows_every_group_and_asset(ui: RunningUi, page: Page) -> None:
     # The UI draws what is in view alone.
-    page.set_viewport_size({"width": 6000, "height": 10000})
+    page.set_viewport_size({"width": 8000, "height": 16000})
     open_lineage(page, ui.url)
     graph = page.locator("svg")
     for group in set(GROUPS.values()):
