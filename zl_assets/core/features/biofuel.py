@@ -65,7 +65,8 @@ _FUEL_USE = (RawSeries("biofuel", {"item": "soybean_oil_for_biofuel"}, MONTHLY_A
 def build(inputs: Inputs) -> pl.DataFrame:
     """The family's columns; see `FEATURES`."""
     tonne = pl.col("zl") * USD_PER_TONNE
-    spread = pl.col("biodiesel") - tonne
+    spread = pl.col("spread")
+    shared = {"spread": pl.col("biodiesel") - tonne}
     of_spread = {
         "biodiesel_spread_z_63": over.z_score(spread, 63),
         "biodiesel_spread_z_252": over.z_score(spread, 252),
@@ -78,7 +79,7 @@ def build(inputs: Inputs) -> pl.DataFrame:
     frames = [
         _mandates(inputs),
         over_history(inputs, _FUEL_USE, timedelta(days=500), use),
-        at_decisions(inputs, {"biodiesel": _BIODIESEL}, of_spread, [closes(inputs, "ZL", "zl")]),
+        at_decisions(inputs, {"biodiesel": _BIODIESEL}, of_spread, [closes(inputs, "ZL", "zl")], shared),
     ]
     return finished(inputs, [feature.name for feature in FEATURES], frames)
 

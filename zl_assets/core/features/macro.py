@@ -109,8 +109,10 @@ def build(inputs: Inputs) -> pl.DataFrame:
 def _yields(reading: Reading) -> list[pl.DataFrame]:
     ten, dxy = pl.col("ten"), pl.col("dxy")
     # Yields, the dollar and ZL become public at different hours; over five sessions that matters little.
-    week, dollar = over.change(ten, 5), over.log_gain(dxy, 5)
-    zl = over.log_gain(pl.col("zl_adjusted"), 5)
+    week, dollar, zl = pl.col("week"), pl.col("dollar"), pl.col("zl_week")
+    weeks = {"week": over.change(ten, 5)}
+    with_zl = weeks | {"zl_week": over.log_gain(pl.col("zl_adjusted"), 5)}
+    with_dollar = weeks | {"dollar": over.log_gain(dxy, 5)}
     alone = {f"rates_10y_change_{n}": over.change(ten, n) for n in _CHANGES}
     alone |= {f"rates_10y_z_{n}": over.z_score(ten, n) for n in (30, 252)}
     alone["rates_10y_zl_correlation_126"] = over.correlation(week, zl, 126)
@@ -121,12 +123,13 @@ def _yields(reading: Reading) -> list[pl.DataFrame]:
         "rates_10y_change_21_less_dollar": over.change(ten, 21) - explained,
     }
     return [
-        reading.at_decisions({"ten": TEN}, alone, [closes(reading.inputs, "ZL", "zl")]),
-        reading.at_decisions({"ten": TEN, "dxy": currency("dxy")}, paired),
+        reading.at_decisions({"ten": TEN}, alone, [closes(reading.inputs, "ZL", "zl")], with_zl),
+        reading.at_decisions({"ten": TEN, "dxy": currency("dxy")}, paired, shared=with_dollar),
     ]
 
 
-def _slope(name: str, slope: pl.Expr) -> dict[str, pl.Expr]:
+def _slope(name: str) -> dict[str, pl.Expr]:
+    slope = pl.col("slope")
     return {
         f"curve_{name}": slope,
         f"curve_{name}_change_21": over.change(slope, 21),
@@ -136,17 +139,16 @@ def _slope(name: str, slope: pl.Expr) -> dict[str, pl.Expr]:
 
 def _curve(reading: Reading) -> list[pl.DataFrame]:
     ten, breakeven = pl.col("ten"), pl.col("breakeven")
-    slope = ten - pl.col("two")
-    short = _slope("10y_2y", slope) | {"curve_inverted": (slope < 0).cast(pl.Float64)}
-    long = _slope("30y_10y", pl.col("thirty") - ten)
+    short = _slope("10y_2y") | {"curve_inverted": (pl.col("slope") < 0).cast(pl.Float64)}
+    long = _slope("30y_10y")
     inflation = {
         "breakeven_10y_change_21": over.change(breakeven, 21),
         "breakeven_10y_z_252": over.z_score(breakeven, 252),
     }
     real = {"real_10y_change_21": over.change(ten - breakeven, 21)}
     return [
-        reading.at_decisions({"ten": TEN, "two": TWO}, short),
-        reading.at_decisions({"ten": TEN, "thirty": THIRTY}, long),
+        reading.at_decisions({"ten": TEN, "two": TWO}, short, shared={"slope": ten - pl.col("two")}),
+        reading.at_decisions({"ten": TEN, "thirty": THIRTY}, long, shared={"slope": pl.col("thirty") - ten}),
         reading.at_decisions({"breakeven": _BREAKEVEN}, inflation),
         reading.at_decisions({"ten": TEN, "breakeven": _BREAKEVEN}, real),
     ]
@@ -161,12 +163,15 @@ def _fed(reading: Reading) -> list[pl.DataFrame]:
         reading.at_decisions({"two": TWO, "rate": POLICY}, columns),
     ]
     for name in ("brl", "cny"):
-        other = over.log_gain(pl.col("other"), 21)
-        options = {"other": currency(f"usd{name}")}
-        implied = {f"fed_{name}_correlation_126": over.correlation(over.change(two, 21), other, 126)}
-        actual = {f"fed_rate_{name}_correlation_252": over.correlation(over.change(rate, 21), other, 252)}
-        frames.append(reading.at_decisions({"two": TWO, **options}, implied))
-        frames.append(reading.at_decisions({"rate": POLICY, **options}, actual))
+        moved, other = pl.col("moved"), pl.col("other_moved")
+        options, shared = {"other": currency(f"usd{name}")}, {"other_moved": over.log_gain(pl.col("other"), 21)}
+        for series, known, column, window in (
+            ("two", TWO, f"fed_{name}_correlation_126", 126),
+            ("rate", POLICY, f"fed_rate_{name}_correlation_252", 252),
+        ):
+            columns = {column: over.correlation(moved, other, window)}
+            shared["moved"] = over.change(pl.col(series), 21)
+            frames.append(reading.at_decisions({series: known, **options}, columns, shared=shared))
     return frames
 
 

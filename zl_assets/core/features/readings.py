@@ -79,6 +79,7 @@ class Reading:
         wanted: Mapping[str, Sequence[RawSeries]],
         columns: Mapping[str, pl.Expr],
         beside: Sequence[pl.DataFrame] = (),
+        shared: Mapping[str, pl.Expr] | None = None,
     ) -> pl.DataFrame:
         """Columns computed over sessions from daily series, each taken as known at every decision.
 
@@ -87,6 +88,8 @@ class Reading:
             columns: name -> expression over one row per decision in which each series is a column of its name, beside
                 `<name>_age`, the days since its observation.
             beside: frames of one row per decision whose columns the expressions may use.
+            shared: name -> expression over the same row that `columns` may use as a column of that name. A score or a
+                correlation reads its series many times over, and an expression nested in it is computed each time.
 
         Returns:
             One row per decision, in order: `columns`. Of every combination of vendors the first that gives a value
@@ -94,8 +97,8 @@ class Reading:
         """
         read = [self._options(name, options) for name, options in wanted.items()]
         expressions = [expression.alias(name) for name, expression in columns.items()]
-        built = [_beside([*combination, *beside]).select(expressions) for combination in product(*read)]
-        return _first_value(built)
+        rows = [_beside([*combination, *beside]) for combination in product(*read)]
+        return _first_value([row.with_columns(**(shared or {})).select(expressions) for row in rows])
 
     def _options(self, name: str, options: Sequence[RawSeries]) -> list[pl.DataFrame]:
         """One frame per series and vendor, or one of nulls where nothing is stored."""
@@ -124,9 +127,10 @@ def at_decisions(
     wanted: Mapping[str, Sequence[RawSeries]],
     columns: Mapping[str, pl.Expr],
     beside: Sequence[pl.DataFrame] = (),
+    shared: Mapping[str, pl.Expr] | None = None,
 ) -> pl.DataFrame:
     """`Reading.at_decisions` for a single set of columns."""
-    return Reading(inputs).at_decisions(wanted, columns, beside)
+    return Reading(inputs).at_decisions(wanted, columns, beside, shared)
 
 
 def over_history(
