@@ -261,7 +261,8 @@ def _histories(
     """Every observation of the span before the newest one as known at each moment, ascending by observed date."""
     of_date = ["observed_date", *key]
     ordered = rows.select(*of_date, "available_at", **series.values).sort(*of_date, "available_at")
-    versions = ordered.with_columns(pl.col("available_at").shift(-1).over(of_date).alias("replaced_at"))
+    has_newer_version = [pl.col(column).shift(-1).eq_missing(pl.col(column)) for column in of_date]
+    versions = ordered.with_columns(replaced_at=pl.when(*has_newer_version).then(pl.col("available_at").shift(-1)))
     if not moments.is_empty():
         # Nothing older than the span before what was newest at the first moment can be part of any history.
         newest = versions.filter(pl.col("available_at") <= moments[0])["observed_date"].max()
@@ -271,15 +272,18 @@ def _histories(
             pl.col("observed_date") > pl.lit(newest) - span,
             replaced.is_null() | ~replaced,
         )
-    known = (
-        versions.join(moments.alias("moment").to_frame(), how="cross")
-        .filter(pl.col("available_at") <= pl.col("moment"))
-        .filter(pl.col("replaced_at").is_null() | (pl.col("replaced_at") > pl.col("moment")))
-        .with_columns(pl.col("observed_date").max().over("moment").alias("newest"))
+    dates = versions.sort("available_at").select("available_at", newest=pl.col("observed_date").cum_max())
+    states = (
+        moments.alias("moment")
+        .to_frame()
+        .join_asof(dates, left_on="moment", right_on="available_at")
+        .drop("available_at")
+    )
+    # A product by moment of what is sorted by date is sorted by both: groups are then slices.
+    known = states.join(versions, how="cross").filter(
+        pl.col("available_at") <= pl.col("moment"),
+        pl.col("replaced_at").is_null() | (pl.col("replaced_at") > pl.col("moment")),
+        pl.col("newest") - pl.col("observed_date") < span,
     )
     back = (pl.col("newest") - pl.col("observed_date")).dt.total_days()
-    return (
-        known.filter(pl.col("newest") - pl.col("observed_date") < span)
-        .with_columns(days_back=back)
-        .sort("moment", *of_date)
-    )
+    return known.with_columns(days_back=back).set_sorted("moment")
