@@ -14,7 +14,7 @@ import polars as pl
 from zl_assets.core.features import trailing as over
 from zl_assets.core.features.family import Family, Feature, Inputs
 from zl_assets.core.features.positioning import oil_net_share
-from zl_assets.core.features.readings import RawSeries, Reading, closes, finished
+from zl_assets.core.features.readings import RawSeries, at_decisions, closes, finished
 
 MAX_AGE = timedelta(days=7)
 H10_MAX_AGE = timedelta(days=14)
@@ -74,10 +74,9 @@ FEATURES = tuple(_features())
 
 def build(inputs: Inputs) -> pl.DataFrame:
     """The family's columns; see `FEATURES`."""
-    reading = Reading(inputs)
     zl = closes(inputs, "ZL", "zl")
     frames = [
-        reading.at_decisions({name: options(name)}, _of_pair(name), [zl], _moves(name, "zl_adjusted")) for name in PAIRS
+        at_decisions(inputs, {name: options(name)}, _of_pair(name), [zl], _moves(name, "zl_adjusted")) for name in PAIRS
     ]
     brl, dxy = pl.col("usdbrl_week"), pl.col("dxy_week")
     dxy_z = over.z_score(pl.col("dxy"), 63)
@@ -87,12 +86,12 @@ def build(inputs: Inputs) -> pl.DataFrame:
         "dxy_less_brl_21": over.log_gain(pl.col("dxy"), 21) - over.log_gain(pl.col("usdbrl"), 21),
     }
     weeks = _moves("usdbrl", "dxy")
-    frames.append(reading.at_decisions({n: options(n) for n in ("usdbrl", "dxy")}, together, shared=weeks))
+    frames.append(at_decisions(inputs, {n: options(n) for n in ("usdbrl", "dxy")}, together, shared=weeks))
     with_cot = {"dxy_z_63_with_cot": dxy_z * pl.col("net_share")}
-    frames.append(reading.at_decisions({"dxy": options("dxy")}, with_cot, [oil_net_share(inputs)]))
+    frames.append(at_decisions(inputs, {"dxy": options("dxy")}, with_cot, [oil_net_share(inputs)]))
     broad = pl.col("broad")
     of_broad = {"broad_dollar_z_252": over.z_score(broad, 252), "broad_dollar_return_21": over.gain(broad, 21)}
-    frames.append(reading.at_decisions({"broad": _BROAD}, of_broad))
+    frames.append(at_decisions(inputs, {"broad": _BROAD}, of_broad))
     return finished(inputs, [feature.name for feature in FEATURES], frames)
 
 

@@ -15,7 +15,7 @@ import polars as pl
 from zl_assets.core.features import trailing as over
 from zl_assets.core.features.family import Domain, Family, Feature, Inputs, Treatment
 from zl_assets.core.features.fx import options as currency
-from zl_assets.core.features.readings import RawSeries, Reading, closes, finished, over_history
+from zl_assets.core.features.readings import RawSeries, at_decisions, closes, finished, over_history
 
 DAILY_AGE = timedelta(days=7)
 WEEKLY_AGE = timedelta(days=21)
@@ -101,12 +101,11 @@ FEATURES = tuple(_features())
 
 def build(inputs: Inputs) -> pl.DataFrame:
     """The family's columns; see `FEATURES`."""
-    reading = Reading(inputs)
-    frames = [*_yields(reading), *_curve(reading), *_fed(reading), *_activity(inputs)]
+    frames = [*_yields(inputs), *_curve(inputs), *_fed(inputs), *_activity(inputs)]
     return finished(inputs, [feature.name for feature in FEATURES], frames)
 
 
-def _yields(reading: Reading) -> list[pl.DataFrame]:
+def _yields(inputs: Inputs) -> list[pl.DataFrame]:
     ten, dxy = pl.col("ten"), pl.col("dxy")
     # Yields, the dollar and ZL become public at different hours; over five sessions that matters little.
     week, dollar, zl = pl.col("week"), pl.col("dollar"), pl.col("zl_week")
@@ -123,8 +122,8 @@ def _yields(reading: Reading) -> list[pl.DataFrame]:
         "rates_10y_change_21_less_dollar": over.change(ten, 21) - explained,
     }
     return [
-        reading.at_decisions({"ten": TEN}, alone, [closes(reading.inputs, "ZL", "zl")], with_zl),
-        reading.at_decisions({"ten": TEN, "dxy": currency("dxy")}, paired, shared=with_dollar),
+        at_decisions(inputs, {"ten": TEN}, alone, [closes(inputs, "ZL", "zl")], with_zl),
+        at_decisions(inputs, {"ten": TEN, "dxy": currency("dxy")}, paired, shared=with_dollar),
     ]
 
 
@@ -137,7 +136,7 @@ def _slope(name: str) -> dict[str, pl.Expr]:
     }
 
 
-def _curve(reading: Reading) -> list[pl.DataFrame]:
+def _curve(inputs: Inputs) -> list[pl.DataFrame]:
     ten, breakeven = pl.col("ten"), pl.col("breakeven")
     short = _slope("10y_2y") | {"curve_inverted": (pl.col("slope") < 0).cast(pl.Float64)}
     long = _slope("30y_10y")
@@ -147,20 +146,20 @@ def _curve(reading: Reading) -> list[pl.DataFrame]:
     }
     real = {"real_10y_change_21": over.change(ten - breakeven, 21)}
     return [
-        reading.at_decisions({"ten": TEN, "two": TWO}, short, shared={"slope": ten - pl.col("two")}),
-        reading.at_decisions({"ten": TEN, "thirty": THIRTY}, long, shared={"slope": pl.col("thirty") - ten}),
-        reading.at_decisions({"breakeven": _BREAKEVEN}, inflation),
-        reading.at_decisions({"ten": TEN, "breakeven": _BREAKEVEN}, real),
+        at_decisions(inputs, {"ten": TEN, "two": TWO}, short, shared={"slope": ten - pl.col("two")}),
+        at_decisions(inputs, {"ten": TEN, "thirty": THIRTY}, long, shared={"slope": pl.col("thirty") - ten}),
+        at_decisions(inputs, {"breakeven": _BREAKEVEN}, inflation),
+        at_decisions(inputs, {"ten": TEN, "breakeven": _BREAKEVEN}, real),
     ]
 
 
-def _fed(reading: Reading) -> list[pl.DataFrame]:
+def _fed(inputs: Inputs) -> list[pl.DataFrame]:
     rate, two = pl.col("rate"), pl.col("two")
     path = two - rate
     columns = {"fed_path_2y": path, "fed_path_2y_change_21": over.change(path, 21)}
     frames = [
-        reading.at_decisions({"rate": POLICY}, {f"fed_rate_change_{n}": over.change(rate, n) for n in _FED_CHANGES}),
-        reading.at_decisions({"two": TWO, "rate": POLICY}, columns),
+        at_decisions(inputs, {"rate": POLICY}, {f"fed_rate_change_{n}": over.change(rate, n) for n in _FED_CHANGES}),
+        at_decisions(inputs, {"two": TWO, "rate": POLICY}, columns),
     ]
     for name in ("brl", "cny"):
         moved, other = pl.col("moved"), pl.col("other_moved")
@@ -171,7 +170,7 @@ def _fed(reading: Reading) -> list[pl.DataFrame]:
         ):
             columns = {column: over.correlation(moved, other, window)}
             shared["moved"] = over.change(pl.col(series), 21)
-            frames.append(reading.at_decisions({series: known, **options}, columns, shared=shared))
+            frames.append(at_decisions(inputs, {series: known, **options}, columns, shared=shared))
     return frames
 
 
