@@ -199,6 +199,18 @@ class Family:
         return about and all(table in inputs.series for table in self.inputs)
 
 
+def needed_since(families: Sequence[Family], inputs: Inputs, since: int) -> Inputs:
+    """What the families read for sessions from a number on, as inputs of their own: nothing older is read again.
+
+    Args:
+        families: what will be computed, at least one.
+        inputs: see `Inputs`; one of its decisions lies at `since` or after it.
+        since: first session number wanted.
+    """
+    start = since // BLOCK_SESSIONS * BLOCK_SESSIONS - max(family.look_back for family in families)
+    return replace(inputs.between(start, int(inputs.decisions["session_number"][-1])))
+
+
 def build_family(family: Family, inputs: Inputs, since: int | None = None) -> pl.DataFrame:
     """A family's columns for every decision, or for those from a session number on.
 
