@@ -27,7 +27,7 @@ from zl_assets.assets.features import MATRIX, sessions_and_series
 from zl_assets.core.bars import DAILY, HOURLY, daily_bars, sort_out
 from zl_assets.core.features.bar_windows import roll_adjusted
 from zl_assets.core.features.changes import digests, first_session
-from zl_assets.core.features.family import BLOCK_SESSIONS, Family, Inputs, build_family
+from zl_assets.core.features.family import BLOCK_SESSIONS, Family, Inputs, build_family, needed_since
 from zl_assets.core.features.full_surface import available_symbols, full_family, usable_columns
 from zl_assets.core.features.indicators import INDICATORS, with_indicators
 from zl_assets.core.features.matrix import inputs_of, instrument_rows
@@ -200,8 +200,9 @@ def available(inputs: Inputs) -> tuple[Family, ...]:
 
 
 def build_all(families: Sequence[Family], inputs: Inputs, since: int | None = None) -> list[pl.DataFrame]:
-    """The columns of several families."""
-    return [build_family(family, inputs, since) for family in families]
+    """The columns of several families, as a run computes them."""
+    read = inputs if since is None else needed_since(families, inputs, since)
+    return [build_family(family, read, since) for family in families]
 
 
 if __name__ == "__main__":

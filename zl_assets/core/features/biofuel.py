@@ -65,7 +65,8 @@ _FUEL_USE = (RawSeries("biofuel", {"item": "soybean_oil_for_biofuel"}, MONTHLY_A
 def build(inputs: Inputs) -> pl.DataFrame:
     """The family's columns; see `FEATURES`."""
     tonne = pl.col("zl") * USD_PER_TONNE
-    spread = pl.col("biodiesel") - tonne
+    spread = pl.col("spread")
+    shared = {"spread": pl.col("biodiesel") - tonne}
     of_spread = {
         "biodiesel_spread_z_63": over.z_score(spread, 63),
         "biodiesel_spread_z_252": over.z_score(spread, 252),
@@ -78,7 +79,7 @@ def build(inputs: Inputs) -> pl.DataFrame:
     frames = [
         _mandates(inputs),
         over_history(inputs, _FUEL_USE, timedelta(days=500), use),
-        at_decisions(inputs, {"biodiesel": _BIODIESEL}, of_spread, [closes(inputs, "ZL", "zl")]),
+        at_decisions(inputs, {"biodiesel": _BIODIESEL}, of_spread, [closes(inputs, "ZL", "zl")], shared),
     ]
     return finished(inputs, [feature.name for feature in FEATURES], frames)
 
@@ -93,8 +94,8 @@ def _three_months(back: int) -> pl.Expr:
 def _mandates(inputs: Inputs) -> pl.DataFrame:
     """Columns of the mandates from what was public of last year's, this year's and next year's."""
     item = {"advanced": "rfs_mandate_advanced", "biodiesel": "rfs_mandate_biodiesel", "total": "rfs_mandate_total"}
-    read = {(short, back): _year(inputs, name, back) for short, name in item.items() for back in (-1, 0, 1)}
-    years = pl.DataFrame({f"{short}:{back}": values for (short, back), values in read.items()})
+    read = [series for short, name in item.items() for series in _years(inputs, name, short)]
+    years = pl.DataFrame(read)
     oil = {back: MT_PER_BILLION_GALLONS * pl.col(f"biodiesel:{back}") for back in (-1, 0, 1)}
     biodiesel = RINS_PER_GALLON * pl.col("biodiesel:0")
     missing, before = pl.col("biodiesel:0").is_null(), pl.col("biodiesel:-1").is_not_null()
@@ -109,17 +110,23 @@ def _mandates(inputs: Inputs) -> pl.DataFrame:
     )
 
 
-def _year(inputs: Inputs, item: str, ahead: int) -> pl.Series:
-    """Billion gallons of the compliance year that many years from a decision's, as public at the decision."""
+def _years(inputs: Inputs, item: str, short: str) -> list[pl.Series]:
+    """Billion gallons of the compliance years around a decision's, as public at the decision.
+
+    Named `<short>:-1` for the year before, `<short>:0` and `<short>:1`.
+    """
     series = RawSeries("biofuel", {"item": item}, MANDATE_AGE)
     year = pl.col("observed_date").dt.year().alias("year")
-    wanted = inputs.decisions.select("data_date", year=pl.col("data_date").dt.year() + ahead)
-    found: list[pl.Series] = []
+    dates = inputs.decisions.select("data_date", year=pl.col("data_date").dt.year())
+    asked = pl.col("year").is_between(dates["year"][0] - 1, dates["year"][-1] + 1)
+    found: dict[int, list[pl.Series]] = {ahead: [] for ahead in (-1, 0, 1)}
     for rows in by_source(inputs, series):
-        gallons = rows.filter(pl.col("unit").str.contains("(?i)billion.?gal")).with_columns(year)
+        gallons = rows.filter(pl.col("unit").str.contains("(?i)billion.?gal")).with_columns(year).filter(asked)
         seen = as_of(gallons, inputs.decisions, ["value"], max_age=MANDATE_AGE, by=["year"])
-        found.append(wanted.join(seen, on=["data_date", "year"], how="left", maintain_order="left")["value"])
-    return _first(found, inputs.decisions.height)
+        for ahead, values in found.items():
+            wanted = dates.with_columns(pl.col("year") + ahead)
+            values.append(wanted.join(seen, on=["data_date", "year"], how="left", maintain_order="left")["value"])
+    return [_first(values, dates.height).alias(f"{short}:{ahead}") for ahead, values in found.items()]
 
 
 def _first(found: Sequence[pl.Series], height: int) -> pl.Series:

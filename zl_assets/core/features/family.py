@@ -4,11 +4,14 @@ Rolling sums carry rounding from row to row, so the last bits of a value depend 
 are therefore computed in blocks that begin at fixed session numbers, each with the family's look-back before it: a row
 has the same bits whether a whole history is built or its last session alone, and a new session costs the same after
 five years as after fifty.
+
+What was known at a decision depends on no block: it is read for all decisions at once (`Inputs.read_once`), and each
+block takes its rows of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Literal
@@ -108,6 +111,10 @@ class Inputs:
     decisions: pl.DataFrame
     sessions: pl.DataFrame
     series: Mapping[str, pl.DataFrame] = field(default_factory=dict[str, pl.DataFrame])
+    _window_of: Inputs | None = field(default=None, init=False, repr=False, compare=False)
+    _known: dict[Hashable, Sequence[pl.DataFrame]] = field(
+        default_factory=dict[Hashable, Sequence[pl.DataFrame]], init=False, repr=False, compare=False
+    )
 
     @property
     def symbol(self) -> str:
@@ -125,8 +132,27 @@ class Inputs:
         if decisions.is_empty():
             return replace(self, decisions=decisions, sessions=self.sessions.clear())
         dates = decisions["data_date"].to_list()
-        window = pl.col("trade_date").is_between(dates[0] - HEAD_START, dates[-1])
-        return replace(self, decisions=decisions, sessions=self.sessions.filter(window))
+        in_window = pl.col("trade_date").is_between(dates[0] - HEAD_START, dates[-1])
+        window = replace(self, decisions=decisions, sessions=self.sessions.filter(in_window))
+        object.__setattr__(window, "_window_of", self._window_of or self)
+        return window
+
+    def read_once(self, key: Hashable, read: Callable[[Inputs], Sequence[pl.DataFrame]]) -> list[pl.DataFrame]:
+        """Frames of what was known at each decision, read once for all windows of the same inputs.
+
+        Args:
+            key: tells what is read.
+            read: frames of one row per decision, in order, of the inputs that it is given. A row may depend on its
+                decision and on what was public then, not on the decisions around it: no rolling window.
+
+        Returns:
+            The frames, cut to these decisions.
+        """
+        whole = self._window_of or self
+        if key not in whole._known:
+            whole._known[key] = read(whole)
+        first = int(whole.decisions["session_number"].search_sorted(int(self.decisions["session_number"][0])))
+        return [frame.slice(first, self.decisions.height) for frame in whole._known[key]]
 
 
 @dataclass(frozen=True)
@@ -171,6 +197,18 @@ class Family:
         """Whether it is about the instrument, and every table it needs has rows."""
         about = self.universal or inputs.symbol == FORECAST_SYMBOL
         return about and all(table in inputs.series for table in self.inputs)
+
+
+def needed_since(families: Sequence[Family], inputs: Inputs, since: int) -> Inputs:
+    """What the families read for sessions from a number on, as inputs of their own: nothing older is read again.
+
+    Args:
+        families: what will be computed, at least one.
+        inputs: see `Inputs`; one of its decisions lies at `since` or after it.
+        since: first session number wanted.
+    """
+    start = since // BLOCK_SESSIONS * BLOCK_SESSIONS - max(family.look_back for family in families)
+    return replace(inputs.between(start, int(inputs.decisions["session_number"][-1])))
 
 
 def build_family(family: Family, inputs: Inputs, since: int | None = None) -> pl.DataFrame:

@@ -14,7 +14,7 @@ import polars as pl
 from zl_assets.core.features import trailing as over
 from zl_assets.core.features.family import Family, Feature, Inputs
 from zl_assets.core.features.positioning import oil_net_share
-from zl_assets.core.features.readings import RawSeries, Reading, closes, finished
+from zl_assets.core.features.readings import RawSeries, at_decisions, closes, finished
 
 MAX_AGE = timedelta(days=7)
 H10_MAX_AGE = timedelta(days=14)
@@ -74,38 +74,48 @@ FEATURES = tuple(_features())
 
 def build(inputs: Inputs) -> pl.DataFrame:
     """The family's columns; see `FEATURES`."""
-    reading = Reading(inputs)
     zl = closes(inputs, "ZL", "zl")
-    frames = [reading.at_decisions({name: options(name)}, _of_pair(name), [zl]) for name in PAIRS]
-    brl, dxy = (over.log_gain(pl.col(name), 5) for name in ("usdbrl", "dxy"))
+    frames = [
+        at_decisions(inputs, {name: options(name)}, _of_pair(name), [zl], _moves(name, "zl_adjusted")) for name in PAIRS
+    ]
+    brl, dxy = pl.col("usdbrl_week"), pl.col("dxy_week")
     dxy_z = over.z_score(pl.col("dxy"), 63)
     together = {
         "usdbrl_dxy_correlation_126": over.correlation(brl, dxy, 126),
         "dxy_z_63_with_brl": dxy_z * over.z_score(pl.col("usdbrl"), 63),
         "dxy_less_brl_21": over.log_gain(pl.col("dxy"), 21) - over.log_gain(pl.col("usdbrl"), 21),
     }
-    frames.append(reading.at_decisions({n: options(n) for n in ("usdbrl", "dxy")}, together))
+    weeks = _moves("usdbrl", "dxy")
+    frames.append(at_decisions(inputs, {n: options(n) for n in ("usdbrl", "dxy")}, together, shared=weeks))
     with_cot = {"dxy_z_63_with_cot": dxy_z * pl.col("net_share")}
-    frames.append(reading.at_decisions({"dxy": options("dxy")}, with_cot, [oil_net_share(inputs)]))
+    frames.append(at_decisions(inputs, {"dxy": options("dxy")}, with_cot, [oil_net_share(inputs)]))
     broad = pl.col("broad")
     of_broad = {"broad_dollar_z_252": over.z_score(broad, 252), "broad_dollar_return_21": over.gain(broad, 21)}
-    frames.append(reading.at_decisions({"broad": _BROAD}, of_broad))
+    frames.append(at_decisions(inputs, {"broad": _BROAD}, of_broad))
     return finished(inputs, [feature.name for feature in FEATURES], frames)
+
+
+def _moves(*names: str) -> dict[str, pl.Expr]:
+    """Log returns of the first over one session, and of all over five."""
+    weeks = {f"{name}_week": over.log_gain(pl.col(name), 5) for name in names}
+    return {"daily": over.log_gain(pl.col(names[0])), **weeks}
 
 
 def _of_pair(name: str) -> dict[str, pl.Expr]:
     """Columns of one currency alone, and with ZL."""
     rate = pl.col(name)
-    daily = over.log_gain(rate)
     columns = {f"{name}_return_{n}": over.gain(rate, n) for n in (_FULL_RETURNS if name in _FULL else _RETURNS)}
-    columns |= {f"{name}_volatility_21": over.annual_volatility(daily, 21), f"{name}_z_63": over.z_score(rate, 63)}
+    columns |= {
+        f"{name}_volatility_21": over.annual_volatility(pl.col("daily"), 21),
+        f"{name}_z_63": over.z_score(rate, 63),
+    }
     if name in _FULL:
         columns[f"{name}_z_252"] = over.z_score(rate, 252)
     if name == "usdbrl":
         columns["usdbrl_shock"] = (over.gain(rate, 1).abs() > BRL_MOVE).cast(pl.Float64)
     if name in ("usdbrl", "dxy", "usdmyr"):
         # Currencies and ZL become public at different hours; over five sessions that matters little.
-        week, zl = over.log_gain(rate, 5), over.log_gain(pl.col("zl_adjusted"), 5)
+        week, zl = pl.col(f"{name}_week"), pl.col("zl_adjusted_week")
         columns[f"{name}_zl_correlation_126"] = over.correlation(week, zl, 126)
     return columns
 

@@ -15,7 +15,7 @@ import polars as pl
 from zl_assets.core.features import trailing as over
 from zl_assets.core.features.family import Domain, Family, Feature, Inputs, Treatment
 from zl_assets.core.features.fx import options as currency
-from zl_assets.core.features.readings import RawSeries, Reading, closes, finished, over_history
+from zl_assets.core.features.readings import RawSeries, at_decisions, closes, finished, over_history
 
 DAILY_AGE = timedelta(days=7)
 WEEKLY_AGE = timedelta(days=21)
@@ -101,16 +101,17 @@ FEATURES = tuple(_features())
 
 def build(inputs: Inputs) -> pl.DataFrame:
     """The family's columns; see `FEATURES`."""
-    reading = Reading(inputs)
-    frames = [*_yields(reading), *_curve(reading), *_fed(reading), *_activity(inputs)]
+    frames = [*_yields(inputs), *_curve(inputs), *_fed(inputs), *_activity(inputs)]
     return finished(inputs, [feature.name for feature in FEATURES], frames)
 
 
-def _yields(reading: Reading) -> list[pl.DataFrame]:
+def _yields(inputs: Inputs) -> list[pl.DataFrame]:
     ten, dxy = pl.col("ten"), pl.col("dxy")
     # Yields, the dollar and ZL become public at different hours; over five sessions that matters little.
-    week, dollar = over.change(ten, 5), over.log_gain(dxy, 5)
-    zl = over.log_gain(pl.col("zl_adjusted"), 5)
+    week, dollar, zl = pl.col("week"), pl.col("dollar"), pl.col("zl_week")
+    weeks = {"week": over.change(ten, 5)}
+    with_zl = weeks | {"zl_week": over.log_gain(pl.col("zl_adjusted"), 5)}
+    with_dollar = weeks | {"dollar": over.log_gain(dxy, 5)}
     alone = {f"rates_10y_change_{n}": over.change(ten, n) for n in _CHANGES}
     alone |= {f"rates_10y_z_{n}": over.z_score(ten, n) for n in (30, 252)}
     alone["rates_10y_zl_correlation_126"] = over.correlation(week, zl, 126)
@@ -121,12 +122,13 @@ def _yields(reading: Reading) -> list[pl.DataFrame]:
         "rates_10y_change_21_less_dollar": over.change(ten, 21) - explained,
     }
     return [
-        reading.at_decisions({"ten": TEN}, alone, [closes(reading.inputs, "ZL", "zl")]),
-        reading.at_decisions({"ten": TEN, "dxy": currency("dxy")}, paired),
+        at_decisions(inputs, {"ten": TEN}, alone, [closes(inputs, "ZL", "zl")], with_zl),
+        at_decisions(inputs, {"ten": TEN, "dxy": currency("dxy")}, paired, shared=with_dollar),
     ]
 
 
-def _slope(name: str, slope: pl.Expr) -> dict[str, pl.Expr]:
+def _slope(name: str) -> dict[str, pl.Expr]:
+    slope = pl.col("slope")
     return {
         f"curve_{name}": slope,
         f"curve_{name}_change_21": over.change(slope, 21),
@@ -134,39 +136,41 @@ def _slope(name: str, slope: pl.Expr) -> dict[str, pl.Expr]:
     }
 
 
-def _curve(reading: Reading) -> list[pl.DataFrame]:
+def _curve(inputs: Inputs) -> list[pl.DataFrame]:
     ten, breakeven = pl.col("ten"), pl.col("breakeven")
-    slope = ten - pl.col("two")
-    short = _slope("10y_2y", slope) | {"curve_inverted": (slope < 0).cast(pl.Float64)}
-    long = _slope("30y_10y", pl.col("thirty") - ten)
+    short = _slope("10y_2y") | {"curve_inverted": (pl.col("slope") < 0).cast(pl.Float64)}
+    long = _slope("30y_10y")
     inflation = {
         "breakeven_10y_change_21": over.change(breakeven, 21),
         "breakeven_10y_z_252": over.z_score(breakeven, 252),
     }
     real = {"real_10y_change_21": over.change(ten - breakeven, 21)}
     return [
-        reading.at_decisions({"ten": TEN, "two": TWO}, short),
-        reading.at_decisions({"ten": TEN, "thirty": THIRTY}, long),
-        reading.at_decisions({"breakeven": _BREAKEVEN}, inflation),
-        reading.at_decisions({"ten": TEN, "breakeven": _BREAKEVEN}, real),
+        at_decisions(inputs, {"ten": TEN, "two": TWO}, short, shared={"slope": ten - pl.col("two")}),
+        at_decisions(inputs, {"ten": TEN, "thirty": THIRTY}, long, shared={"slope": pl.col("thirty") - ten}),
+        at_decisions(inputs, {"breakeven": _BREAKEVEN}, inflation),
+        at_decisions(inputs, {"ten": TEN, "breakeven": _BREAKEVEN}, real),
     ]
 
 
-def _fed(reading: Reading) -> list[pl.DataFrame]:
+def _fed(inputs: Inputs) -> list[pl.DataFrame]:
     rate, two = pl.col("rate"), pl.col("two")
     path = two - rate
     columns = {"fed_path_2y": path, "fed_path_2y_change_21": over.change(path, 21)}
     frames = [
-        reading.at_decisions({"rate": POLICY}, {f"fed_rate_change_{n}": over.change(rate, n) for n in _FED_CHANGES}),
-        reading.at_decisions({"two": TWO, "rate": POLICY}, columns),
+        at_decisions(inputs, {"rate": POLICY}, {f"fed_rate_change_{n}": over.change(rate, n) for n in _FED_CHANGES}),
+        at_decisions(inputs, {"two": TWO, "rate": POLICY}, columns),
     ]
     for name in ("brl", "cny"):
-        other = over.log_gain(pl.col("other"), 21)
-        options = {"other": currency(f"usd{name}")}
-        implied = {f"fed_{name}_correlation_126": over.correlation(over.change(two, 21), other, 126)}
-        actual = {f"fed_rate_{name}_correlation_252": over.correlation(over.change(rate, 21), other, 252)}
-        frames.append(reading.at_decisions({"two": TWO, **options}, implied))
-        frames.append(reading.at_decisions({"rate": POLICY, **options}, actual))
+        moved, other = pl.col("moved"), pl.col("other_moved")
+        options, shared = {"other": currency(f"usd{name}")}, {"other_moved": over.log_gain(pl.col("other"), 21)}
+        for series, known, column, window in (
+            ("two", TWO, f"fed_{name}_correlation_126", 126),
+            ("rate", POLICY, f"fed_rate_{name}_correlation_252", 252),
+        ):
+            columns = {column: over.correlation(moved, other, window)}
+            shared["moved"] = over.change(pl.col(series), 21)
+            frames.append(at_decisions(inputs, {series: known, **options}, columns, shared=shared))
     return frames
 
 

@@ -146,10 +146,9 @@ def simultaneous(sessions: pl.DataFrame, legs: Sequence[str]) -> pl.DataFrame:
     Returns:
         trade_date ascending, available_at (of the last leg), and the raw close of each leg under its symbol.
     """
-    sound = sessions.filter(~pl.col("is_suspect"))
     columns = [
-        sound.filter(pl.col("symbol") == leg).select(
-            "trade_date", pl.col("available_at").alias(f"{leg}_at"), pl.col("close").alias(leg)
+        sessions.select("trade_date", pl.col("available_at").alias(f"{leg}_at"), pl.col("close").alias(leg)).filter(
+            (sessions["symbol"] == leg) & ~sessions["is_suspect"]
         )
         for leg in legs
     ]

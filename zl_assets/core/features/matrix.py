@@ -10,7 +10,7 @@ import polars as pl
 
 from zl_assets.core.exchange_calendar import DECISION_TIME
 from zl_assets.core.features.changes import first_session
-from zl_assets.core.features.family import Family, Inputs, build_family
+from zl_assets.core.features.family import Family, Inputs, build_family, needed_since
 from zl_assets.core.features.registry import FAMILIES
 from zl_assets.core.instruments import MATRIX_SYMBOLS
 from zl_assets.core.point_in_time import decision_times
@@ -110,8 +110,10 @@ def instrument_rows(
     )
     wanted = [f for f in families if f.available(inputs) and not schema.keys().isdisjoint(f.columns())]
 
+    read = needed_since(wanted, inputs, since) if since is not None and wanted else inputs
+
     def of_family(family: Family) -> pl.DataFrame:
-        return build_family(family, inputs, since)
+        return build_family(family, read, since)
 
     # Families are many small queries and know nothing of each other: threads keep every core busy.
     with ThreadPoolExecutor() as threads:

@@ -46,23 +46,29 @@ FEATURES = tuple(_features())
 def build(inputs: Inputs) -> pl.DataFrame:
     """The family's columns; see `FEATURES`."""
     zl = closes(inputs, "ZL", "zl")
-    canola = pl.col("canola") * pl.col("cad")
-    ratio = (pl.col("zl") * USD_PER_TONNE) / canola
+    in_usd, ratio = pl.col("canola") * pl.col("cad"), pl.col("ratio")
+    shared = {"price": in_usd, "ratio": (pl.col("zl") * USD_PER_TONNE) / in_usd} | _weeks(in_usd)
+    canola = pl.col("price")
     columns = {
         **{f"canola_ratio_z_{n}": over.z_score(ratio, n) for n in (63, 252)},
         **{f"canola_return_{n}": over.gain(canola, n) for n in (5, 21)},
-        "canola_zl_correlation_126": _with_zl(canola),
+        "canola_zl_correlation_126": _with_zl(),
     }
-    frames = [at_decisions(inputs, {"canola": _price(_CANOLA)}, columns, [zl, closes(inputs, "6C", "cad")])]
+    frames = [at_decisions(inputs, {"canola": _price(_CANOLA)}, columns, [zl, closes(inputs, "6C", "cad")], shared)]
     for name, symbol in _OTHERS.items():
         price = pl.col("price")
-        of_price = {f"{name}_return_21": over.gain(price, 21), f"{name}_zl_correlation_126": _with_zl(price)}
-        frames.append(at_decisions(inputs, {"price": _price(symbol)}, of_price, [zl]))
+        of_price = {f"{name}_return_21": over.gain(price, 21), f"{name}_zl_correlation_126": _with_zl()}
+        frames.append(at_decisions(inputs, {"price": _price(symbol)}, of_price, [zl], _weeks(price)))
     return finished(inputs, [feature.name for feature in FEATURES], frames)
 
 
-def _with_zl(price: pl.Expr) -> pl.Expr:
-    return over.correlation(over.log_gain(price, 5), over.log_gain(pl.col("zl_adjusted"), 5), 126)
+def _weeks(price: pl.Expr) -> dict[str, pl.Expr]:
+    """Returns of a price and of ZL over five sessions."""
+    return {"week": over.log_gain(price, 5), "zl_week": over.log_gain(pl.col("zl_adjusted"), 5)}
+
+
+def _with_zl() -> pl.Expr:
+    return over.correlation(pl.col("week"), pl.col("zl_week"), 126)
 
 
 FAMILY = Family(

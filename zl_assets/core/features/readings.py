@@ -67,66 +67,50 @@ def by_source(inputs: Inputs, series: RawSeries) -> list[pl.DataFrame]:
     return [rows.filter(pl.col("source") == name) for name in sorted(names, key=rank)]
 
 
-class Reading:
-    """The inputs of one build, where each series is looked up once however many columns use it."""
-
-    def __init__(self, inputs: Inputs) -> None:
-        self.inputs = inputs
-        self._seen: dict[tuple[str, ...], list[pl.DataFrame]] = {}
-
-    def at_decisions(
-        self,
-        wanted: Mapping[str, Sequence[RawSeries]],
-        columns: Mapping[str, pl.Expr],
-        beside: Sequence[pl.DataFrame] = (),
-    ) -> pl.DataFrame:
-        """Columns computed over sessions from daily series, each taken as known at every decision.
-
-        Args:
-            wanted: name -> the series that can stand for it, in order of preference.
-            columns: name -> expression over one row per decision in which each series is a column of its name, beside
-                `<name>_age`, the days since its observation.
-            beside: frames of one row per decision whose columns the expressions may use.
-
-        Returns:
-            One row per decision, in order: `columns`. Of every combination of vendors the first that gives a value
-            counts.
-        """
-        read = [self._options(name, options) for name, options in wanted.items()]
-        expressions = [expression.alias(name) for name, expression in columns.items()]
-        built = [_beside([*combination, *beside]).select(expressions) for combination in product(*read)]
-        return _first_value(built)
-
-    def _options(self, name: str, options: Sequence[RawSeries]) -> list[pl.DataFrame]:
-        """One frame per series and vendor, or one of nulls where nothing is stored."""
-        names = [name, f"{name}_age"]
-        found = [_named(frame, names) for series in options for frame in self._vendors(series)]
-        return found or [_nothing(self.inputs, names)]
-
-    def _vendors(self, series: RawSeries) -> list[pl.DataFrame]:
-        """The newest value and its age at every decision, one frame a vendor."""
-        (value,) = series.values.values()
-        key = (series.table, value, str(series.max_age), *[f"{k}={v}" for k, v in series.where.items()])
-        if key not in self._seen:
-            self._seen[key] = [
-                _in_order(
-                    self.inputs,
-                    as_of(rows, self.inputs.decisions, [value], max_age=series.max_age),
-                    [value, "age_days"],
-                )
-                for rows in by_source(self.inputs, series)
-            ]
-        return self._seen[key]
-
-
 def at_decisions(
     inputs: Inputs,
     wanted: Mapping[str, Sequence[RawSeries]],
     columns: Mapping[str, pl.Expr],
     beside: Sequence[pl.DataFrame] = (),
+    shared: Mapping[str, pl.Expr] | None = None,
 ) -> pl.DataFrame:
-    """`Reading.at_decisions` for a single set of columns."""
-    return Reading(inputs).at_decisions(wanted, columns, beside)
+    """Columns computed over sessions from daily series, each taken as known at every decision.
+
+    Args:
+        inputs: see `Inputs`.
+        wanted: name -> the series that can stand for it, in order of preference.
+        columns: name -> expression over one row per decision in which each series is a column of its name, beside
+            `<name>_age`, the days since its observation.
+        beside: frames of one row per decision whose columns the expressions may use.
+        shared: name -> expression over the same row that `columns` may use as a column of that name. A score or a
+            correlation reads its series many times over, and an expression nested in it is computed each time.
+
+    Returns:
+        One row per decision, in order: `columns`. Of every combination of vendors the first that gives a value counts.
+    """
+    read = [_options(inputs, name, options) for name, options in wanted.items()]
+    expressions = [expression.alias(name) for name, expression in columns.items()]
+    rows = [_beside([*combination, *beside]) for combination in product(*read)]
+    return _first_value([row.with_columns(**(shared or {})).select(expressions) for row in rows])
+
+
+def _options(inputs: Inputs, name: str, options: Sequence[RawSeries]) -> list[pl.DataFrame]:
+    """One frame per series and vendor, or one of nulls where nothing is stored."""
+    names = [name, f"{name}_age"]
+    found = [_named(frame, names) for series in options for frame in _newest(inputs, series)]
+    return found or [_nothing(inputs, names)]
+
+
+def _newest(inputs: Inputs, series: RawSeries) -> list[pl.DataFrame]:
+    """The newest value and its age at every decision, one frame a vendor."""
+    (value,) = series.values.values()
+
+    def read(whole: Inputs) -> list[pl.DataFrame]:
+        found = [as_of(r, whole.decisions, [value], max_age=series.max_age) for r in by_source(whole, series)]
+        return [_in_order(whole, frame, [value, "age_days"]) for frame in found]
+
+    key = (series.table, *series.where.items(), value, series.max_age, series.sources)
+    return inputs.read_once(key, read)
 
 
 def over_history(
@@ -169,15 +153,15 @@ def closes(inputs: Inputs, symbol: str, name: str) -> pl.DataFrame:
         One row per decision, in order: `<name>` the close in the instrument's unit, `<name>_adjusted` the close without
         roll gaps, for returns alone. Suspect sessions are left out: their bar is no price of the traded market.
     """
-    sessions = inputs.sessions.filter((pl.col("symbol") == symbol) & ~pl.col("is_suspect"))
-    named = {"close": name, "close_roll_adjusted": f"{name}_adjusted"}
-    found = as_of(
-        sessions.rename({"trade_date": "observed_date", **named}),
-        inputs.decisions,
-        list(named.values()),
-        max_age=SESSION_AGE,
-    )
-    return _in_order(inputs, found, list(named.values()))
+    values = ["close", "close_roll_adjusted"]
+
+    def read(whole: Inputs) -> list[pl.DataFrame]:
+        sound = whole.sessions.filter((pl.col("symbol") == symbol) & ~pl.col("is_suspect"))
+        observed = sound.rename({"trade_date": "observed_date"})
+        return [_in_order(whole, as_of(observed, whole.decisions, values, max_age=SESSION_AGE), values)]
+
+    [found] = inputs.read_once(("close", symbol), read)
+    return _named(found, [name, f"{name}_adjusted"])
 
 
 def finished(inputs: Inputs, names: Sequence[str], frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
@@ -257,7 +241,8 @@ def _histories(
     """Every observation of the span before the newest one as known at each moment, ascending by observed date."""
     of_date = ["observed_date", *key]
     ordered = rows.select(*of_date, "available_at", **series.values).sort(*of_date, "available_at")
-    versions = ordered.with_columns(pl.col("available_at").shift(-1).over(of_date).alias("replaced_at"))
+    has_newer_version = [pl.col(column).shift(-1).eq_missing(pl.col(column)) for column in of_date]
+    versions = ordered.with_columns(replaced_at=pl.when(*has_newer_version).then(pl.col("available_at").shift(-1)))
     if not moments.is_empty():
         # Nothing older than the span before what was newest at the first moment can be part of any history.
         newest = versions.filter(pl.col("available_at") <= moments[0])["observed_date"].max()
@@ -267,15 +252,18 @@ def _histories(
             pl.col("observed_date") > pl.lit(newest) - span,
             replaced.is_null() | ~replaced,
         )
-    known = (
-        versions.join(moments.alias("moment").to_frame(), how="cross")
-        .filter(pl.col("available_at") <= pl.col("moment"))
-        .filter(pl.col("replaced_at").is_null() | (pl.col("replaced_at") > pl.col("moment")))
-        .with_columns(pl.col("observed_date").max().over("moment").alias("newest"))
+    dates = versions.sort("available_at").select("available_at", newest=pl.col("observed_date").cum_max())
+    states = (
+        moments.alias("moment")
+        .to_frame()
+        .join_asof(dates, left_on="moment", right_on="available_at")
+        .drop("available_at")
+    )
+    # A product by moment of what is sorted by date is sorted by both: groups are then slices.
+    known = states.join(versions, how="cross").filter(
+        pl.col("available_at") <= pl.col("moment"),
+        pl.col("replaced_at").is_null() | (pl.col("replaced_at") > pl.col("moment")),
+        pl.col("newest") - pl.col("observed_date") < span,
     )
     back = (pl.col("newest") - pl.col("observed_date")).dt.total_days()
-    return (
-        known.filter(pl.col("newest") - pl.col("observed_date") < span)
-        .with_columns(days_back=back)
-        .sort("moment", *of_date)
-    )
+    return known.with_columns(days_back=back).set_sorted("moment")

@@ -12,7 +12,7 @@ the fields are. A calendar is published ahead, so days to come may be counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from math import pi
 from operator import add
@@ -107,30 +107,36 @@ def _of_the_period(own: pl.DataFrame, period: str) -> pl.DataFrame:
     )
 
 
-def _with_statistics(frame: pl.DataFrame, values: Iterable[str]) -> pl.DataFrame:
+def _with_statistics(frame: pl.DataFrame, values: Sequence[str]) -> pl.DataFrame:
     """Add count, mean, hit rate and spread of each value over past years, all but the count null for too few years."""
-    years = {value: [pl.col(f"{value}_{year}") for year in range(1, PAST_YEARS + 1)] for value in values}
-    counts = {f"{v}_count": _total(c.is_not_null().cast(pl.Float64) for c in columns) for v, columns in years.items()}
-    counted = frame.with_columns(**counts)
-    means = {f"{v}_mean": _enough(v, _total(columns)) for v, columns in years.items()}
-    hits = {f"{v}_hit_rate": _enough(v, _total((c > 0).cast(pl.Float64) for c in cols)) for v, cols in years.items()}
-    averaged = counted.with_columns(**means, **hits)
-    spreads = {
-        f"{v}_spread": (_total((c - pl.col(f"{v}_mean")).pow(2) for c in columns) / (pl.col(f"{v}_count") - 1)).sqrt()
-        for v, columns in years.items()
-    }
+    years = {value: [f"{value}_{year}" for year in range(1, PAST_YEARS + 1)] for value in values}
+    every = pl.col([column for columns in years.values() for column in columns])
+    counts = _totals(frame, years, "count", [every.is_not_null().cast(pl.Float64)])
+    means = _totals(frame, years, "mean", [every])
+    hits = _totals(frame, years, "hit_rate", [(every > 0).cast(pl.Float64)])
+    averaged = pl.concat([frame, counts, means, hits], how="horizontal").with_columns(
+        _enough(value, name) for value in values for name in ("mean", "hit_rate")
+    )
+    squares = [(pl.col(columns) - pl.col(f"{value}_mean")).pow(2) for value, columns in years.items()]
+    spread = pl.concat([averaged, _totals(averaged, years, "spread", squares)], how="horizontal")
     # Without a mean every square is missing, and a sum of nothing is zero: the spread is then no divisor.
-    return averaged.with_columns(**spreads)
+    return spread.with_columns((pl.col(f"{v}_spread") / (pl.col(f"{v}_count") - 1)).sqrt() for v in values)
 
 
-def _enough(value: str, total: pl.Expr) -> pl.Expr:
+def _enough(value: str, name: str) -> pl.Expr:
     count = pl.col(f"{value}_count")
-    return pl.when(count >= MIN_YEARS).then(total / count)
+    return pl.when(count >= MIN_YEARS).then(pl.col(f"{value}_{name}") / count)
 
 
-def _total(columns: Iterable[pl.Expr]) -> pl.Expr:
-    """Sum of the columns that have a value, in their order: sum_horizontal adds in whatever order its threads end."""
-    return reduce(add, (column.fill_null(0.0) for column in columns))
+def _totals(
+    frame: pl.DataFrame, years: Mapping[str, Sequence[str]], name: str, parts: Sequence[pl.Expr]
+) -> pl.DataFrame:
+    """Sum of each value's columns, as `parts` makes them of the frame's under the same names, where they have a value.
+
+    The columns are added in their order: sum_horizontal adds in whatever order its threads end.
+    """
+    filled = frame.select(part.fill_null(0.0) for part in parts)
+    return filled.select(reduce(add, map(pl.col, columns)).alias(f"{value}_{name}") for value, columns in years.items())
 
 
 def _calendar(decisions: pl.DataFrame) -> pl.DataFrame:

@@ -57,10 +57,15 @@ def mean(values: pl.Expr, window: int) -> pl.Expr:
 
 def deviation(values: pl.Expr, window: int) -> pl.Expr:
     """Sample standard deviation of the window's values; null where they are all the same."""
+    return pl.when(values.is_not_null()).then(_spread(values, window))
+
+
+def _spread(values: pl.Expr, window: int) -> pl.Expr:
+    """The same, whether the row itself has a value or not."""
     count = enough(window)
     moves = values.rolling_max(window, min_samples=count) > values.rolling_min(window, min_samples=count)
     spread = values.rolling_std(window, min_samples=count)
-    return pl.when(values.is_not_null() & moves & (spread > 0)).then(spread)
+    return pl.when(moves & (spread > 0)).then(spread)
 
 
 def z_score(values: pl.Expr, window: int) -> pl.Expr:
@@ -82,23 +87,23 @@ def annual_volatility(log_gains: pl.Expr, window: int) -> pl.Expr:
 def correlation(first: pl.Expr, second: pl.Expr, window: int) -> pl.Expr:
     """Pearson correlation over the window's rows on which both are there."""
     one, two = _both(first, second)
-    spread = deviation(one, window) * deviation(two, window)
-    return (_covariance(one, two, window) / spread).clip(-1.0, 1.0)
+    spread = _spread(one, window) * _spread(two, window)
+    return pl.when(one.is_not_null()).then(_covariance(one, two, window) / spread).clip(-1.0, 1.0)
 
 
 def beta(of: pl.Expr, on: pl.Expr, window: int) -> pl.Expr:
     """Slope of the regression of one series on another over the window's rows on which both are there."""
     one, two = _both(of, on)
-    return _covariance(one, two, window) / deviation(two, window) ** 2
+    return pl.when(one.is_not_null()).then(_covariance(one, two, window) / _spread(two, window) ** 2)
 
 
 def _both(first: pl.Expr, second: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
-    there = first.is_not_null() & second.is_not_null()
-    return pl.when(there).then(first), pl.when(there).then(second)
+    """Each series where the other one is there, so that both miss the same rows."""
+    return pl.when(second.is_not_null()).then(first), pl.when(first.is_not_null()).then(second)
 
 
 def _covariance(one: pl.Expr, two: pl.Expr, window: int) -> pl.Expr:
     """Sample covariance of two series that miss the same rows."""
     count = one.is_not_null().cast(pl.Float64).rolling_sum(window, min_samples=1)
-    product = mean(one * two, window) - mean(one, window) * mean(two, window)
-    return product * count / (count - 1)
+    product, first, second = (v.rolling_mean(window, min_samples=enough(window)) for v in (one * two, one, two))
+    return (product - first * second) * count / (count - 1)

@@ -49,10 +49,16 @@ def known_vix(inputs: Inputs) -> pl.DataFrame:
 
 def build(inputs: Inputs) -> pl.DataFrame:
     """The family's columns; see `FEATURES`."""
-    vix = pl.col("vix")
-    zl, es = (over.log_gain(pl.col(f"{name}_adjusted")) for name in ("zl", "es"))
-    to_zl = vix / (100 * over.annual_volatility(zl, 21))
-    above = (vix > BANDS[1]).cast(pl.Float64)
+    vix, above, to_zl = pl.col("vix"), pl.col("above"), pl.col("to_zl")
+    gains = {name: over.log_gain(pl.col(f"{name}_adjusted")) for name in ("zl", "es")}
+    to_own = {name: vix / (100 * over.annual_volatility(gain, 21)) for name, gain in gains.items()}
+    shared = {
+        "above": (vix > BANDS[1]).cast(pl.Float64),
+        "to_zl": to_own["zl"],
+        "change": over.change(vix, 1),
+        # The newest VIX is the day before's, and so is the return beside it.
+        "gain_before": gains["zl"].shift(1),
+    }
     columns = {
         "vix_band": pl.sum_horizontal((vix >= bound).cast(pl.Int64) for bound in BANDS) + 0 * vix,
         "vix_above_25": above,
@@ -62,12 +68,11 @@ def build(inputs: Inputs) -> pl.DataFrame:
         **{f"vix_change_{n}": over.change(vix, n) for n in (1, 5, 21)},
         "vix_to_zl_volatility": to_zl,
         "vix_to_zl_volatility_z_252": over.z_score(to_zl, 252),
-        "vix_to_es_volatility": vix / (100 * over.annual_volatility(es, 21)),
-        # The newest VIX is the day before's, and so is the return beside it.
-        "vix_zl_correlation_63": over.correlation(over.change(vix, 1), zl.shift(1), 63),
+        "vix_to_es_volatility": to_own["es"],
+        "vix_zl_correlation_63": over.correlation(pl.col("change"), pl.col("gain_before"), 63),
     }
     beside = [closes(inputs, "ZL", "zl"), closes(inputs, "ES", "es")]
-    return finished(inputs, list(columns), [at_decisions(inputs, {"vix": VIX}, columns, beside)])
+    return finished(inputs, list(columns), [at_decisions(inputs, {"vix": VIX}, columns, beside, shared)])
 
 
 FAMILY = Family(

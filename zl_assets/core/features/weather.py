@@ -11,9 +11,11 @@ were public when that one was. A station day counts with its first published val
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import reduce
 from math import ceil
+from operator import add
 
 import polars as pl
 
@@ -152,27 +154,28 @@ def _measures() -> dict[str, pl.Expr]:
 
 def _station_windows(days: pl.DataFrame) -> pl.DataFrame:
     """Means of every window that ends at a published day, and their scores against past years; see the module."""
-    stations = days.partition_by("station", maintain_order=True) or [days]
-    return pl.concat([_windows_of_one(station) for station in stations])
-
-
-def _windows_of_one(days: pl.DataFrame) -> pl.DataFrame:
-    """The windows of one station, ascending by day."""
     known = [pl.col("available_at").shift(k) <= pl.col("available_at") for k in range(PUBLISHED_WITHIN)]
     recent = {
         f"{measure}:{k}": pl.when(is_known).then(pl.col(measure).shift(k))
         for measure in _MEASURES
         for k, is_known in enumerate(known)
     }
-    windows = days.with_columns(**recent).with_columns(
-        **{name: _mean_known(measure, length) for name, (measure, length) in _WINDOWS.items()},
-        **{f"{name}:settled": _settled(*_WINDOWS[name]) for name in _SCORED},
-    )
-    seasons = _with_season(windows, _SCORED)
+    sums: dict[str, pl.Expr] = {}
+    for measure, length in _WINDOWS.values():
+        sums |= _sums_known(measure, _near(length))
+    means = {name: _mean_known(measure, length) for name, (measure, length) in _WINDOWS.items()}
+    settled = {f"{name}:settled": _settled(*_WINDOWS[name]) for name in _SCORED}
+    windows = _by_station(days, [recent, sums, means | settled, *_season(_SCORED)])
     anomaly = pl.when(_is_known("temperature_7d")).then(pl.col("temperature_7d") - pl.col("temperature_7d:mean"))
-    scores = {f"{name}_z": _score(name) for name in _SCORED}
-    published = pl.col("available_at").is_not_null()
-    return seasons.filter(published).with_columns(**scores, temperature_7d_anomaly=anomaly)
+    return windows.with_columns(**{f"{name}_z": _score(name) for name in _SCORED}, temperature_7d_anomaly=anomaly)
+
+
+def _by_station(days: pl.DataFrame, stages: Sequence[Mapping[str, pl.Expr]]) -> pl.DataFrame:
+    """The published days, with columns that are computed stage by stage from every calendar day of their station."""
+    stations = days.partition_by("station", maintain_order=True) or [days]
+    for stage in stages:
+        stations = [station.with_columns(**stage) for station in stations]
+    return pl.concat(stations).filter(pl.col("available_at").is_not_null())
 
 
 def _settled(measure: str, length: int) -> pl.Expr:
@@ -192,10 +195,8 @@ def day_anomalies(inputs: Inputs) -> pl.DataFrame:
         station, region, observed_date, available_at, anomaly (degrees Celsius), one row per published station day.
     """
     days = _station_days(inputs).with_columns(pl.col("temperature").alias("day:settled"))
-    stations = days.partition_by("station", maintain_order=True) or [days]
-    seasons = pl.concat([_with_season(station, ["day"]) for station in stations])
     anomaly = pl.col("temperature") - pl.col("day:mean")
-    return seasons.filter(pl.col("available_at").is_not_null()).select(
+    return _by_station(days, _season(["day"])).select(
         "station", "region", "observed_date", "available_at", anomaly.alias("anomaly")
     )
 
@@ -204,16 +205,26 @@ def _enough(length: int) -> int:
     return ceil(_PRESENT * length)
 
 
+def _near(length: int) -> int:
+    """Days of a window that may not have been public when its last day was; all days before them were."""
+    return min(length, PUBLISHED_WITHIN)
+
+
+def _sums_known(measure: str, near: int) -> dict[str, pl.Expr]:
+    """Sum and number of the values of the last days that were public when the very last one was."""
+    recent = [pl.col(f"{measure}:{k}") for k in range(near)]
+    count = over.added(value.is_not_null().cast(pl.Float64) for value in recent)
+    return {f"{measure}:total_{near}": over.added(recent), f"{measure}:count_{near}": count}
+
+
 def _mean_known(measure: str, length: int) -> pl.Expr:
-    """Mean over a window's days that were public when its last day was.
+    """Mean over a window's days that were public when its last day was, from `_sums_known` of the near ones.
 
     Days further back than `PUBLISHED_WITHIN` were public by then, since later ones are left out.
     """
     values = pl.col(measure)
-    near = min(length, PUBLISHED_WITHIN)
-    recent = [pl.col(f"{measure}:{k}") for k in range(near)]
-    total = over.added(recent)
-    count = over.added(value.is_not_null().cast(pl.Float64) for value in recent)
+    near = _near(length)
+    total, count = pl.col(f"{measure}:total_{near}"), pl.col(f"{measure}:count_{near}")
     if length > near:
         far = length - near
         total += values.rolling_sum(far, min_samples=1).shift(near).fill_null(0.0)
@@ -221,15 +232,15 @@ def _mean_known(measure: str, length: int) -> pl.Expr:
     return pl.when(count >= _enough(length)).then(total / count)
 
 
-def _with_season(days: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
-    """Add number, mean and sample deviation of the windows of past years around the same date.
+def _season(names: Sequence[str]) -> list[dict[str, pl.Expr]]:
+    """Stages that add number, mean and sample deviation of the windows of past years around the same date.
 
     Args:
-        days: every calendar day of one station, with `<name>:settled`.
-        names: of the windows.
+        names: of the windows; `<name>:settled` holds every calendar day's of one station.
 
     Returns:
-        The frame with `<name>:count`, `<name>:mean`, `<name>:deviation`.
+        What gives `<name>:count`, `<name>:mean`, `<name>:deviation`. Each step stands in columns of its own: nested,
+        every shift would be computed again for every year.
     """
     moments: dict[str, pl.Expr] = {}
     for name in names:
@@ -237,18 +248,15 @@ def _with_season(days: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
         value = settled.fill_null(0.0)
         moments |= {f"{name}:count": settled.is_not_null().cast(pl.Float64)}
         moments |= {f"{name}:total": value, f"{name}:squares": value**2}
-    # Each step stands in columns of its own: nested, every shift would be computed again for every year.
-    at = days.with_columns(**moments)
-    around = at.with_columns(pl.col(m).shift(-_ASIDE) + pl.col(m) + pl.col(m).shift(_ASIDE) for m in moments)
+    around = {m: (pl.col(m).shift(-_ASIDE) + pl.col(m) + pl.col(m).shift(_ASIDE)).fill_null(0.0) for m in moments}
     years = [round(365.25 * year) for year in range(1, PAST_YEARS + 1)]
-    past = around.with_columns(over.added(pl.col(m).shift(back) for back in years).alias(m) for m in moments)
-    return past.with_columns(expression for name in names for expression in _mean_and_deviation(name))
-
-
-def _mean_and_deviation(name: str) -> tuple[pl.Expr, pl.Expr]:
-    count, total, squares = (pl.col(f"{name}:{what}") for what in ("count", "total", "squares"))
-    deviation = ((squares - total**2 / count) / (count - 1)).sqrt()
-    return (total / count).alias(f"{name}:mean"), deviation.alias(f"{name}:deviation")
+    past = {m: reduce(add, (pl.col(m).shift(back, fill_value=0.0) for back in years)) for m in moments}
+    statistics: dict[str, pl.Expr] = {}
+    for name in names:
+        count, total, squares = (pl.col(f"{name}:{what}") for what in ("count", "total", "squares"))
+        statistics[f"{name}:mean"] = total / count
+        statistics[f"{name}:deviation"] = ((squares - total**2 / count) / (count - 1)).sqrt()
+    return [moments, around, past, statistics]
 
 
 def _is_known(name: str) -> pl.Expr:

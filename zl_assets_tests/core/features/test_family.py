@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 
 import numpy as np
 import polars as pl
 import pytest
 
-from zl_assets.core.features.family import BLOCK_SESSIONS, Family, Feature, Inputs, build_family
+from zl_assets.core.features.family import BLOCK_SESSIONS, Family, Feature, Inputs, build_family, needed_since
 from zl_assets.core.point_in_time import as_of, decision_times
 
 SESSIONS = 3 * BLOCK_SESSIONS + 100
@@ -94,3 +96,43 @@ def test_earlier_history_changes_no_bit() -> None:
     assert alone.tail(settled).equals(full.tail(settled))
     # Were the rolling windows summed from the first session, the last bits would tell where it was.
     assert not rolling(given).tail(settled).equals(rolling(later).tail(settled))
+
+
+def test_the_bits_are_those_of_inputs_cut_to_what_is_needed() -> None:
+    full, since = build_family(family(), inputs()), FIRST + SESSIONS - 30
+    needed = needed_since([family(), family(look_back=5)], inputs(), since)
+    assert needed.decisions["session_number"][0] == since // BLOCK_SESSIONS * BLOCK_SESSIONS - (WINDOW + 10)
+    assert needed.sessions.height < inputs().sessions.height / 2
+    assert build_family(family(), needed, since).equals(full.tail(30))
+
+
+def read_counted(seen: list[int]) -> Callable[[Inputs], list[pl.DataFrame]]:
+    """Reads every decision's number, and notes of how many decisions."""
+
+    def read(given: Inputs) -> list[pl.DataFrame]:
+        seen.append(given.decisions.height)
+        return [given.decisions.select("session_number")]
+
+    return read
+
+
+def test_what_was_known_is_read_once_and_each_window_gets_its_rows() -> None:
+    given, seen = inputs(holes=(700, 701)), list[int]()
+    read = read_counted(seen)
+    for first, last in ((FIRST, FIRST + 800), (FIRST + 690, FIRST + 720), (FIRST + 2000, FIRST + SESSIONS)):
+        window = given.between(first, last).between(first + 5, last)
+        [frame] = window.read_once("number", read)
+        assert frame["session_number"].equals(window.decisions["session_number"])
+    assert seen == [given.decisions.height]
+    given.read_once("another", read)
+    assert len(seen) == 2
+
+
+def test_a_window_with_other_series_reads_for_itself() -> None:
+    given, seen = inputs(), list[int]()
+    read = read_counted(seen)
+    window = given.between(FIRST, FIRST + 9)
+    window.read_once("number", read)
+    other = replace(window, series={"made": pl.DataFrame({"value": [1.0]})})
+    other.read_once("number", read)
+    assert seen == [SESSIONS, 10]

@@ -24,7 +24,7 @@ from zl_assets.core.features import (
     volatility,
     weather,
 )
-from zl_assets.core.features.family import BLOCK_SESSIONS, Family, Inputs, build_family
+from zl_assets.core.features.family import BLOCK_SESSIONS, Family, Inputs, build_family, needed_since
 from zl_assets_tests.core.features import made_series as made
 
 MODULES = (volatility, fx, macro, positioning, weather, biofuel, palm, policy, news, exports, crop, brazil, prices)
@@ -139,8 +139,9 @@ def test_a_column_that_looks_ahead_is_caught() -> None:
 def test_the_last_sessions_alone_have_the_bits_of_a_full_build(family: Family) -> None:
     last = int(made.inputs().decisions["session_number"][-1])
     for since in (last, last - 100):
-        alone = build_family(family, made.inputs(), since)
-        assert alone.equals(full(family).tail(alone.height))
+        for given in (made.inputs(), needed_since([family], made.inputs(), since)):
+            alone = build_family(family, given, since)
+            assert alone.equals(full(family).tail(alone.height))
 
 
 @each
