@@ -20,14 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 DUCKDB = "1.5.5"
-SQLGLOT = "30.11.0"
-REQUIREMENTS = (
-    "bqemulator==1.4.0",
-    f"duckdb=={DUCKDB}",
-    f"duckdb-extension-spatial=={DUCKDB}",
-    "numpy>=2",
-    f"sqlglot[c]=={SQLGLOT}",  # compiled: the server parses each statement several times, and wide ones are long
-)
+REQUIREMENTS = ("bqemulator==1.4.0", f"duckdb=={DUCKDB}", f"duckdb-extension-spatial=={DUCKDB}", "numpy>=2")
 START_SECONDS = 60.0
 _PR_SET_PDEATHSIG = 1
 
@@ -35,7 +28,7 @@ _PR_SET_PDEATHSIG = 1
 def cache() -> Path:
     """Directory of the environment; the version in its name makes a change of pins a new one."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return root / "zl_assets" / f"bqemulator-1.4.0-duckdb-{DUCKDB}-sqlglot-{SQLGLOT}"
+    return root / "zl_assets" / f"bqemulator-1.4.0-duckdb-{DUCKDB}"
 
 
 def install() -> Path:
