@@ -178,9 +178,9 @@ def publish(models: Sequence[ModelForecast], market: MarketState, context: Forec
             the target date is not later.
     """
     judgement, whole = judged(models, context.horizon)
-    medians = np.column_stack([floats(rows, "q50") for rows in whole.values()])
-    # What a model would have said where it refuses is no opinion to agree or disagree with.
-    medians[-1, [m.refusal is not None for m in models]] = np.nan
+    # A model that refuses agrees and disagrees with nobody, now as before: fewer opinions always lie closer together.
+    heard = [m.model for m in models if m.refusal is None] or [m.model for m in models]
+    medians = np.column_stack([floats(whole[model], "q50") for model in heard])
     trusted = {name: _trust(rows, medians, market) for name, rows in whole.items()}
     rows = [_row(m, whole[m.model], trusted[m.model].tail(1), market, judgement, context) for m in models]
     frame = pl.DataFrame(rows, schema=FORECAST_SCHEMA).with_columns(pl.selectors.float().fill_nan(None))

@@ -224,7 +224,8 @@ class TestRefusal:
             models = [*NO_SKILL[:2], said("xgboost", medians, refusal=self.REASON)]
             return row_of(publish(models, state(), CONTEXT), "lightgbm")["confidence"]
 
-        assert confidence(0.0) == confidence(0.4)
+        without = row_of(publish(NO_SKILL[:2], state(), CONTEXT), "lightgbm")["confidence"]
+        assert confidence(0.0) == confidence(0.4) == without
 
 
 class TestUnknown:
