@@ -139,7 +139,7 @@ def stored(
     }
     title = f"{found.spec.name}, {found.horizon.code}"
     shown = {"out_of_fold": figures.fan_figure(found.oof, title, simulated=simulated), **pictures}
-    if found.feature_importance["gain_share"].is_not_null().any():
+    if not found.feature_importance.is_empty():
         shown["importance"] = figures.importance_figure(found.feature_importance, title, simulated=simulated)
     log.metrics.update(told)
     log.parameters.update({"simulated": simulated, "artifact": str(path.relative_to(settings.home))})

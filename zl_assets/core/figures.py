@@ -148,24 +148,33 @@ def crps_figure(calibrated: Mapping[str, pl.DataFrame], horizon: str, *, simulat
 
 
 def importance_figure(importance: pl.DataFrame, title: str, *, simulated: bool) -> bytes:
-    """Share of the total gain per feature.
+    """What a model's features are worth: their share of the gain where trees count it, else what shuffling them costs.
 
     Args:
-        importance: feature and gain_share (null for a column that no tree is offered) of one model.
+        importance: rows of IMPORTANCE_SCHEMA of one model; gain_share is null for a column that no tree is offered.
         title: which model and horizon.
         simulated: whether the market is simulated.
     """
     import altair as alt
 
+    by_gain = importance["gain_share"].is_not_null().any()
+    if by_gain:
+        figure, axis, said = "gain_share", "share of gain", "what the trees split on"
+    else:
+        figure, axis, said = (
+            "permutation",
+            "rise of CRPS when shuffled",
+            "what shuffling a feature costs",
+        )
     chart = (
-        alt.Chart(importance.select("feature", "gain_share").drop_nulls())
+        alt.Chart(importance.select("feature", figure).drop_nulls())
         .mark_bar(color="#1b9e77")
         .encode(
-            x=alt.X("gain_share:Q", axis=alt.Axis(format="%"), title="share of gain"),
+            x=alt.X(f"{figure}:Q", axis=alt.Axis(format="%" if by_gain else ".2%"), title=axis),
             y=alt.Y("feature:N", sort="-x", title=None),
         )
     )
-    return _png(chart, titled(f"{title}: what the trees split on", simulated=simulated))
+    return _png(chart, titled(f"{title}: {said}", simulated=simulated))
 
 
 def weights_figure(blend: Blend, horizon: str, *, simulated: bool) -> bytes:

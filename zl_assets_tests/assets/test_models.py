@@ -20,9 +20,14 @@ def frame() -> pl.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("model", "pictures"), [("no_change", ["out_of_fold"]), ("lightgbm", ["importance", "out_of_fold"])]
+    ("model", "pictures"),
+    [
+        ("no_change", ["out_of_fold"]),
+        ("lightgbm", ["importance", "out_of_fold"]),
+        ("xgboost", ["importance", "out_of_fold"]),
+    ],
 )
-def test_trees_show_what_they_split_on_and_every_model_its_forecasts(
+def test_trees_show_what_their_features_are_worth_and_every_model_its_forecasts(
     model: str, pictures: list[str], frame: pl.DataFrame, tmp_path: Path
 ) -> None:
     log = Log("run")

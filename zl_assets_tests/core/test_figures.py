@@ -25,6 +25,10 @@ from zl_assets_tests.core.models.made_forecasts import WEEK, forecast, market
 
 PNG = b"\x89PNG\r\n\x1a\n"
 DAYS = [date(2019, 12, 2) + timedelta(days=n) for n in range(60)]
+SHUFFLED = pl.DataFrame(
+    {"feature": ["rsi_14", "return_1d"], "gain_share": [None, None], "permutation": [0.02, -0.01]},
+    schema_overrides={"gain_share": pl.Float64},
+)
 IMPORTANCE = pl.DataFrame({"feature": ["rsi_14", "return_1d", "ewma_volatility"], "gain_share": [0.7, 0.3, None]})
 MARKET = market(300)
 """Its last week has no outcome yet."""
@@ -144,6 +148,13 @@ def test_importance_is_the_share_of_gain_of_what_trees_can_split_on(drawn: list[
     [shown] = drawn[0]["datasets"].values()
     assert {row["feature"]: row["gain_share"] for row in shown} == {"rsi_14": 0.7, "return_1d": 0.3}
     assert drawn[0]["title"] == "lightgbm, 1w: what the trees split on"
+
+
+def test_a_model_that_counts_no_gain_shows_what_shuffling_costs(drawn: list[dict[str, Any]]) -> None:
+    importance_figure(SHUFFLED, "gru, 1w", simulated=False)
+    [shown] = drawn[0]["datasets"].values()
+    assert {row["feature"]: row["permutation"] for row in shown} == {"rsi_14": 0.02, "return_1d": -0.01}
+    assert drawn[0]["title"] == "gru, 1w: what shuffling a feature costs"
 
 
 def test_the_weight_of_every_member_in_every_state_is_shown(drawn: list[dict[str, Any]]) -> None:
