@@ -49,11 +49,11 @@ def print_forecasts(rows: pl.DataFrame) -> None:
 
 
 def print_leaderboard(rows: pl.DataFrame) -> None:
-    """A table per horizon of rows of monitoring.model_evaluation."""
+    """A table per horizon and fold scheme of rows of monitoring.model_evaluation."""
     from rich.table import Table
 
-    for (horizon,), models in rows.group_by("horizon", maintain_order=True):
-        windows, scheme = models["n_independent"][0], models["fold_scheme"][0]
+    for (horizon, scheme), models in rows.group_by("horizon", "fold_scheme", maintain_order=True):
+        windows = models["n_independent"][0]
         title = f"{horizon}, out of fold ({scheme}), {windows} independent windows"
         simulated = bool(models["is_simulated"].any())
         table = Table(title=f"{SIMULATED}: {title}" if simulated else title, title_justify="left")

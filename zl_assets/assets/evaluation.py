@@ -44,8 +44,13 @@ def provenance(artifact: "Artifact") -> "Provenance":
     """Where a stored model comes from."""
     from zl_assets.core.evaluation.leaderboard import Provenance
 
-    trials = artifact.training_config.get("tuning", {}).get("trials", 0)
-    return Provenance(artifact.version, artifact.run_id, artifact.metrics["n_effective"], trials)
+    return Provenance(
+        version=artifact.version,
+        run_id=artifact.run_id,
+        n_effective=artifact.metrics["n_effective"],
+        trials=artifact.training_config.get("tuning", {}).get("trials", 0),
+        training_data=artifact.training_data,
+    )
 
 
 @dg.asset(

@@ -16,16 +16,20 @@ if TYPE_CHECKING:
 
 
 def newest_evaluation(settings: Settings, horizons: Sequence[str]) -> pl.DataFrame:
-    """Rows of monitoring.model_evaluation of the newest sessions, by horizon and CRPS.
+    """Rows of monitoring.model_evaluation that can be compared, of the newest sessions, by horizon and CRPS.
 
     Raises:
         InputError: no model of these horizons was evaluated.
     """
     import polars as pl
 
-    rows = build_warehouse(settings).read(
+    from zl_assets.core.evaluation.leaderboard import EVALUATION_SCHEMA, comparable
+
+    stored = build_warehouse(settings).read(
         f"SELECT * FROM {EVALUATION} QUALIFY as_of_date = MAX(as_of_date) OVER (PARTITION BY surface, horizon)"
     )
+    # A table of an earlier version gets its new columns with the next run; until then they are null.
+    rows = comparable(pl.concat([pl.DataFrame(schema=EVALUATION_SCHEMA), stored], how="diagonal_relaxed"))
     order = pl.col("horizon").cast(pl.Enum(list(horizons)), strict=False)
     chosen = rows.filter(pl.col("horizon").is_in(list(horizons))).sort(order, "fold_scheme", "crps", "model")
     if chosen.is_empty():

@@ -76,7 +76,12 @@ CHECKS = (
         action="find what the model knew of the future: a feature, a label, a scaler; nothing is published until then",
     ),
     Check("champion_not_worse", "One champion, not worse than no-change out of fold", evaluate_champion),
-    Check("same_rows", "All models were judged on the same rows", evaluate_same_rows),
+    Check(
+        "same_rows",
+        "All models were judged on the same rows",
+        evaluate_same_rows,
+        action="train the models that are told again, with `--models`",
+    ),
     Check(
         "calibrated",
         f"The published intervals hold what they say, within {MAX_COVERAGE_GAP:.0%}",
@@ -90,9 +95,11 @@ CHECKS = (
 @dg.multi_asset_check(name="model_evaluation_checks", specs=specs(EVALUATION, CHECKS, HORIZON_PARTITIONS))
 def model_evaluation_checks(context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]):
     """Check the newest comparison of the partition's horizon."""
+    from zl_assets.core.evaluation.leaderboard import comparable
+
     newest = f"(SELECT MAX(as_of_date) FROM {EVALUATION} WHERE horizon = @horizon)"
     rows = warehouse.read(
         f"SELECT * FROM {EVALUATION} WHERE horizon = @horizon AND fold_scheme = 'expanding' AND as_of_date = {newest}",
         {"horizon": context.partition_key},
     )
-    yield from evaluated(EVALUATION, CHECKS, rows)
+    yield from evaluated(EVALUATION, CHECKS, comparable(rows))

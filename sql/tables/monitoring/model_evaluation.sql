@@ -37,6 +37,7 @@ CREATE TABLE IF NOT EXISTS monitoring.model_evaluation (
   p_value_direction FLOAT64 OPTIONS (description = "Probability of so many right directions without any skill, one-sided, not adjusted"),
   n_effective FLOAT64 NOT NULL OPTIONS (description = "Kish's effective size of the training weights"),
   trials INT64 NOT NULL OPTIONS (description = "Settings tried while the model was tuned inside its training rows"),
+  training_data STRING OPTIONS (description = "Hash of the rows the model was trained on: models with the same one can be compared"),
   is_champion BOOL NOT NULL OPTIONS (description = "The model that is published for its horizon"),
   is_simulated BOOL NOT NULL OPTIONS (description = "Judged on a simulated market: says nothing about the real one"),
   run_id STRING NOT NULL OPTIONS (description = "Run that trained the model"),

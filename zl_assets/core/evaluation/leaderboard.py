@@ -55,6 +55,7 @@ EVALUATION_SCHEMA: dict[str, pl.DataType] = {
     "p_value_direction": pl.Float64(),
     "n_effective": pl.Float64(),
     "trials": pl.Int64(),
+    "training_data": pl.String(),
     "is_champion": pl.Boolean(),
     "is_simulated": pl.Boolean(),
     "run_id": pl.String(),
@@ -79,12 +80,14 @@ class Provenance:
         run_id: run that trained it.
         n_effective: Kish's effective size of its training weights.
         trials: settings tried while it was tuned.
+        training_data: hash of the rows it was trained on, as `TrainedModel.training_data`.
     """
 
     version: str
     run_id: str
     n_effective: float
     trials: int = 0
+    training_data: str | None = None
 
 
 @dataclass(frozen=True)
@@ -147,11 +150,25 @@ def _row(
         "p_value_direction": direction.p_one_sided if direction else None,
         "n_effective": origin.n_effective,
         "trials": origin.trials,
+        "training_data": origin.training_data,
         "is_champion": standing.model == judgement.champion,
         "is_simulated": context.is_simulated,
         "run_id": origin.run_id,
         "created_at": context.created_at.astimezone(UTC),
     }
+
+
+def comparable(stored: pl.DataFrame) -> pl.DataFrame:
+    """Of stored rows about the same sessions, those of models that were trained on the same rows as the champion.
+
+    A model that is trained no more keeps the figures of the data it has seen: beside others they mean nothing.
+
+    Args:
+        stored: rows of EVALUATION_SCHEMA, of one as_of_date per horizon and surface.
+    """
+    about = ["surface", "horizon", "training_data"]
+    champions = stored.filter("is_champion").select(about).unique()
+    return stored.join(champions, on=about, how="semi", nulls_equal=True, maintain_order="left")
 
 
 def demoted(stored: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:

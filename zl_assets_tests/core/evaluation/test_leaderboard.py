@@ -13,6 +13,7 @@ from zl_assets.core.evaluation.leaderboard import (
     EVALUATION_SCHEMA,
     EvaluationContext,
     Provenance,
+    comparable,
     demoted,
     evaluation_rows,
     leaderboard_markdown,
@@ -28,7 +29,7 @@ ROWS = market(900)
 CREATED = datetime(2025, 8, 29, 20, 0, tzinfo=timezone(timedelta(hours=-5)))
 CONTEXT = EvaluationContext(date(2025, 8, 22), is_simulated=True, created_at=CREATED)
 MODELS = ("no_change", "lightgbm", "ensemble")
-PROVENANCE = {m: Provenance(f"{m}-1", f"run of {m}", 800.5, n) for n, m in enumerate(MODELS)}
+PROVENANCE = {m: Provenance(f"{m}-1", f"run of {m}", 800.5, n, "rows") for n, m in enumerate(MODELS)}
 
 
 def said(share: float, width: float, seed: int = 1) -> pl.DataFrame:
@@ -73,7 +74,7 @@ def test_each_figure_is_where_it_belongs(rows: pl.DataFrame, judgement: Judgemen
         assert row["p_value"] == standing.p_value
         origin = PROVENANCE[row["model"]]
         assert (row["model_version"], row["run_id"]) == (origin.version, origin.run_id)
-        assert (row["n_effective"], row["trials"]) == (800.5, origin.trials)
+        assert (row["n_effective"], row["trials"], row["training_data"]) == (800.5, origin.trials, "rows")
         assert (row["as_of_date"], row["surface"], row["fold_scheme"]) == (date(2025, 8, 22), "prod", "expanding")
         assert row["created_at"] == datetime(2025, 8, 30, 1, 0, tzinfo=UTC)
 
@@ -103,6 +104,26 @@ def test_the_leaderboard_has_a_line_a_model_and_marks_the_champion(rows: pl.Data
     ]
     no_change = next(line for line in lines if "no_change" in line)
     assert [cell.strip() for cell in no_change.split("|")[2:5]] == ["1.000", "", "1.000"]
+
+
+class TestComparable:
+    def stored(self, rows: pl.DataFrame, **changed: object) -> pl.DataFrame:
+        return rows.with_columns(pl.lit(v).cast(rows.schema[name]).alias(name) for name, v in changed.items())
+
+    def test_models_of_other_rows_are_left_out(self, rows: pl.DataFrame) -> None:
+        former = rows.head(1).with_columns(model=pl.lit("theta"), is_champion=pl.lit(value=False))
+        stale = self.stored(former, training_data="older")
+        assert comparable(pl.concat([rows, stale])).equals(rows)
+        assert comparable(pl.concat([rows, former])).height == rows.height + 1
+
+    def test_each_horizon_and_surface_has_its_own(self, rows: pl.DataFrame) -> None:
+        other = self.stored(rows, horizon="1m", training_data="of the month")
+        assert comparable(pl.concat([rows, other])).height == 2 * rows.height
+        assert comparable(pl.concat([rows, self.stored(other, horizon="1w", is_champion=False)])).equals(rows)
+
+    def test_rows_of_before_there_was_a_hash_are_compared(self, rows: pl.DataFrame) -> None:
+        old = self.stored(rows, training_data=None)
+        assert comparable(old).equals(old)
 
 
 class TestDemoted:
