@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from zl_assets.sources.simulated import simulate
@@ -31,6 +32,11 @@ LONGEST = (
     "warehouse/test_equal_engines.py",
 )
 """Files that take a minute or more, begun first: a long one begun last would leave the other cores without work."""
+
+
+# On a busy machine a first example that imports something takes longer than any deadline.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest deselects by marker

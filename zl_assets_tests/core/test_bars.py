@@ -124,7 +124,7 @@ rows_of_any_kind = st.lists(
 
 
 @given(rows=rows_of_any_kind, data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_row_is_accepted_repeated_rejected_or_unwanted_in_any_order(
     rows: list[dict], data: st.DataObject
 ) -> None:

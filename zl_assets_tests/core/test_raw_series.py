@@ -208,7 +208,7 @@ def test_shares_may_crash_and_recover() -> None:
         assert sort_out("vendor_prices_daily", prices, NOW).rejected.height == rejected
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_later_values_never_change_what_was_known(data: st.DataObject) -> None:
     steps = data.draw(st.lists(st.sampled_from([0.001, -0.001, 0.002, -0.002, 0.05, -0.05]), min_size=60, max_size=110))

@@ -232,7 +232,7 @@ class TestKnownAndMissing:
         assert known_by(build.sessions, after).height == 2
 
     @given(gone=st.sets(st.integers(1, 28)))
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20)
     def test_missing_sessions_are_those_without_a_bar(self, gone: set[int]) -> None:
         days = calm_days(date(2015, 1, 2), 30)
         build = built(*[d for n, d in enumerate(days) if n not in gone])
@@ -274,7 +274,7 @@ def chicago_day(moment: datetime) -> date:
 
 
 @given(drawn=bars_of_a_month, start=st.sampled_from([day(2011, 6, 20), day(2012, 12, 10), day(2019, 6, 20)]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_whatever_arrives_a_session_is_one_sound_bar_of_an_exchange_day(drawn: list[dict], start: datetime) -> None:
     bars = accepted(as_bars(drawn, start))
     build = build_sessions(bars, daily_bars(bars))
@@ -294,7 +294,7 @@ def test_whatever_arrives_a_session_is_one_sound_bar_of_an_exchange_day(drawn: l
 
 
 @given(drawn=bars_of_a_month, cut=st.integers(0, 44), start=st.sampled_from([day(2011, 6, 20), day(2019, 6, 20)]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_session_is_the_same_whether_or_not_later_days_are_there(
     drawn: list[dict], cut: int, start: datetime
 ) -> None:

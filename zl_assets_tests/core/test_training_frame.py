@@ -77,7 +77,7 @@ def test_a_return_from_or_to_a_suspect_close_counts_for_nothing(suspect: int) ->
     assert found[suspect : suspect + 2] == pytest.approx(np.full(min(2, 300 - suspect), before), nan_ok=True)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(cut=st.integers(1, 200), suspect=st.lists(st.integers(0, 199), max_size=6))
 def test_later_rows_touch_no_earlier_volatility(cut: int, suspect: list[int]) -> None:
     rows = made(200, tuple(suspect))

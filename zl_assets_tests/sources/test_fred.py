@@ -152,7 +152,7 @@ publications = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(listed=publications, vintages=st.integers(1, 6))
 def test_windows_neither_lose_nor_add_a_vintage(
     source: Fred, vendor: FakeVendor, listed: list[tuple[str, str, str]], vintages: int

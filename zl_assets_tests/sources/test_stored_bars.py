@@ -91,7 +91,7 @@ class TestHourlyDeliveries:
     def test_in_whatever_parts_hours_arrive_the_days_are_those_of_all_of_them(
         self, warehouse: Warehouse, engine: str
     ) -> None:
-        @settings(max_examples=examples(engine, 5), deadline=None)
+        @settings(max_examples=examples(engine, 5))
         @given(cuts=st.lists(st.sets(st.integers(0, 47), min_size=1), min_size=1, max_size=4), data=st.data())
         def check(cuts: list[set[int]], data: st.DataObject) -> None:
             self.assert_days_of_all_hours(warehouse, cuts, data)

@@ -98,7 +98,7 @@ class TestMerge:
     def test_a_table_is_a_mapping_that_each_merge_updates(self, warehouse: Warehouse, engine: str) -> None:
         rows = st.dictionaries(st.integers(0, 5), st.none() | st.integers(0, 2), max_size=6)
 
-        @settings(max_examples=examples(engine, 15), deadline=None)
+        @settings(max_examples=examples(engine, 15))
         @given(merges=st.lists(rows, max_size=4))
         def check(merges: list[dict[int, int | None]]) -> None:
             assert_mapping(warehouse, merges)

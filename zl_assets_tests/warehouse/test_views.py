@@ -153,7 +153,7 @@ def stored(warehouse: Warehouse, sessions: pl.DataFrame) -> pl.DataFrame:
 
 
 def test_a_target_is_missing_exactly_where_the_session_of_its_outcome_is(warehouse: Warehouse, engine: str) -> None:
-    @settings(max_examples=examples(engine, 10), deadline=None)
+    @settings(max_examples=examples(engine, 10))
     @given(missing=st.sets(st.integers(0, 39), max_size=12))
     def check(missing: set[int]) -> None:
         assert_targets_of_known_outcomes(warehouse, missing)

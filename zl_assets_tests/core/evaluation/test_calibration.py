@@ -61,7 +61,7 @@ def test_quantiles_are_those_of_the_definition(h: int, width: float) -> None:
     assert calibrated(rows, h).select(QUANTILE_COLUMNS).to_numpy() == pytest.approx(by_hand(rows, h), abs=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     place=st.integers(0, 119),
     h=st.sampled_from([1, 5, 21, 63]),
@@ -82,7 +82,7 @@ def test_an_outcome_moves_nothing_until_it_is_known(
         assert changed == [s for s in rows["session_number"] if s >= session + h]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(cut=st.integers(1, 150), h=st.sampled_from([1, 5, 21]), missing=st.lists(st.integers(0, 149), max_size=9))
 def test_the_first_rows_by_themselves_give_the_same(cut: int, h: int, missing: list[int]) -> None:
     rows = made(150, h, width=0.7, missing=missing)
@@ -159,7 +159,7 @@ def test_a_state_holds_all_ranks_between_its_bounds(rank: float, alike: float, o
     assert not told(other).equals(told(rank))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000), width=st.floats(0.05, 20), h=st.sampled_from([1, 5, 21]))
 def test_the_median_and_all_else_stay_and_quantiles_ascend(seed: int, width: float, h: int) -> None:
     rows = made(100, h, width=width, seed=seed, wild=3.0)
@@ -170,7 +170,7 @@ def test_the_median_and_all_else_stay_and_quantiles_ascend(seed: int, width: flo
 
 
 @given(unit=st.sampled_from([0.25, 2.0, 1024.0]))
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 def test_the_unit_of_returns_does_not_matter(unit: float) -> None:
     rows = made(120, 5, width=0.8)
     scaled = calibrated(rows.with_columns(pl.col("actual_return", *QUANTILE_COLUMNS) * unit), 5)

@@ -1,12 +1,10 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from zl_assets.core.evaluation.splits import MIN_FOLDS, Fold, PurgedWalkForward, plan_walk_forward
 from zl_assets.errors import ConfigurationError, InputError, NotEnoughHistory
-
-SLOW_MACHINES_TOO = settings(deadline=None)
 
 
 @st.composite
@@ -36,7 +34,6 @@ def _window(session: int, horizon: int) -> set[int]:
     return set(range(session + 1, session + horizon + 1))
 
 
-@SLOW_MACHINES_TOO
 @given(_sessions(), _splitters())
 def test_no_training_label_meets_the_test_period(sessions: np.ndarray, splitter: PurgedWalkForward) -> None:
     try:
@@ -54,7 +51,6 @@ def test_no_training_label_meets_the_test_period(sessions: np.ndarray, splitter:
         assert len(train) >= splitter.min_train_sessions
 
 
-@SLOW_MACHINES_TOO
 @given(_sessions(), _splitters())
 def test_every_session_is_purged_that_has_to_be_and_no_other(sessions: np.ndarray, splitter: PurgedWalkForward) -> None:
     try:
@@ -73,7 +69,6 @@ def test_every_session_is_purged_that_has_to_be_and_no_other(sessions: np.ndarra
         assert fold.train.tolist() == admitted
 
 
-@SLOW_MACHINES_TOO
 @given(_sessions(), _splitters())
 def test_test_folds_are_disjoint_ordered_and_cover_the_tail(sessions: np.ndarray, splitter: PurgedWalkForward) -> None:
     try:
@@ -94,7 +89,6 @@ def _folds_or_refusal(sessions: np.ndarray, horizon: int) -> tuple[Fold, ...] | 
         return error
 
 
-@SLOW_MACHINES_TOO
 @given(_sessions(), st.integers(1, 30))
 def test_a_plan_either_gives_three_sound_folds_or_says_why_not(sessions: np.ndarray, horizon: int) -> None:
     folds = _folds_or_refusal(sessions, horizon)

@@ -42,7 +42,7 @@ def drawn(seed: int, n: int) -> pl.DataFrame:
     return rows(came, rng.dirichlet(np.ones(3), n), rng.dirichlet(np.ones(3), n))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000), n=st.integers(3, 60))
 def test_losses_are_those_of_another_library(seed: int, n: int) -> None:
     made = drawn(seed, n)

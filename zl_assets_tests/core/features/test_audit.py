@@ -104,7 +104,7 @@ class TestDuplicated:
         assert duplicated_columns(frame, frame.columns).is_empty()
 
     @given(st.integers(0, 10_000), st.sampled_from([0.0, 0.05, 0.4]))
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     def test_what_is_found_is_what_pandas_finds(self, seed: int, holes: float) -> None:
         rng = np.random.default_rng(seed)
         parts = rng.standard_normal((3, 200))

@@ -55,7 +55,7 @@ def test_there_is_one_digest_for_each_month_in_which_something_became_known() ->
 
 
 @given(st.randoms(use_true_random=False), st.integers(0, ROWS - 1))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_whatever_is_done_to_one_row_shows_in_its_month_alone(random, row: int) -> None:
     before = series()
     shuffled = before[random.sample(range(ROWS), ROWS)]

@@ -91,7 +91,7 @@ def test_fields_are_those_of_a_walk_on_zl(real_data) -> None:
 
 
 @given(st.lists(st.floats(-0.08, 0.08), min_size=2, max_size=60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_all_windows_at_once_are_each_window_walked(moves: list[float]) -> None:
     closes = 40 * np.exp(np.cumsum(moves))
     width = max(2, len(closes) // 2)

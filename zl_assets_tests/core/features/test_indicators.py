@@ -136,7 +136,7 @@ def test_a_price_that_never_moves_has_no_oscillator() -> None:
 
 
 @given(values=st.lists(st.floats(-100, 100), min_size=5, max_size=30))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_slope_is_that_of_the_least_squares_line(values: list[float]) -> None:
     ours = pl.DataFrame({"x": values}).select(slope(pl.col("x"), 5))["x"].to_list()
     assert ours[:4] == [None] * 4

@@ -164,7 +164,7 @@ def test_a_family_in_blocks_is_built_again_in_blocks() -> None:
 
 
 @given(st.integers(0, 1000), st.integers(1, 40), st.integers(-3, 3))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_shift_is_a_leak_exactly_where_it_is_negative(seed: int, window: int, shift: int) -> None:
     inputs = made(seed)
 

@@ -53,7 +53,7 @@ moves = st.lists(st.floats(-0.2, 0.2).map(lambda x: x if abs(x) > 1e-4 else 1e-4
 
 
 @given(moves=moves, start=st.floats(0.5, 5000))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_on_any_series_every_feature_is_that_of_another_library(moves: list[float], start: float) -> None:
     closes = start * np.cumprod(1 + np.array(moves))
     ours = features(closes)
@@ -72,7 +72,7 @@ def test_the_state_of_volatility_on_a_random_walk(seed: int) -> None:
 
 
 @given(moves=moves)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_features_stay_in_their_range(moves: list[float]) -> None:
     ours = features(40 * np.cumprod(1 + np.array(moves)))
     assert ours["rsi_14"].drop_nulls().is_between(-1e-9, 100 + 1e-9).all()
@@ -80,7 +80,7 @@ def test_features_stay_in_their_range(moves: list[float]) -> None:
 
 
 @given(moves=moves, later=st.integers(1, 20))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_value_never_depends_on_later_sessions(moves: list[float], later: int) -> None:
     closes = 40 * np.cumprod(1 + np.array(moves))
     assert features(closes[:-later]).equals(features(closes).head(len(closes) - later))

@@ -55,7 +55,7 @@ def model(rows: pl.DataFrame) -> Ensemble:
     return fitted(rows)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     offsets=st.lists(st.floats(-0.3, 0.3), min_size=1, max_size=4),
     n=st.integers(0, 80),

@@ -105,7 +105,7 @@ class TestFit:
 
 
 class TestQuantiles:
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(interval=intervals, point=points, volatility=volatilities)
     def test_each_holds_its_share_of_the_distribution(
         self, interval: StudentInterval, point: float, volatility: float
@@ -114,7 +114,7 @@ class TestQuantiles:
         z = (np.log1p(quantiles) - np.log1p(point)) / (volatility * interval.scale)
         assert stats.t.cdf(z, interval.degrees) == pytest.approx(np.array(QUANTILE_LEVELS), abs=1e-9)
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(interval=intervals, rows=st.lists(st.tuples(points, volatilities), min_size=1, max_size=5))
     def test_they_ascend_around_the_point_and_no_price_is_negative(
         self, interval: StudentInterval, rows: list[tuple[float, float]]
@@ -167,7 +167,6 @@ class TestWeightedQuantiles:
         st.lists(st.tuples(st.floats(-5, 5), st.integers(1, 6)), min_size=1, max_size=60),
         st.floats(1e-3, 1e3),
     )
-    @settings(deadline=None)
     def test_they_ascend_lie_inside_and_ignore_the_scale_of_weights(
         self, pairs: list[tuple[float, int]], scale: float
     ) -> None:

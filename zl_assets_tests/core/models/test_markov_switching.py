@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.tsa.regime_switching.markov_regression import MarkovRegression
@@ -73,7 +73,6 @@ class TestFilter:
             ours = filtered_probabilities(moves[None, :step], variances, TRANSITION)
             assert np.allclose(ours[0], peer[step - 1], atol=1e-10)
 
-    @settings(deadline=None)
     @given(stay=chances, calm_down=chances, steps=st.integers(0, 20))
     def test_missing_returns_move_the_chain_and_tell_nothing(self, stay: float, calm_down: float, steps: int) -> None:
         transition = np.array([[stay, 1 - stay], [calm_down, 1 - calm_down]])
@@ -93,7 +92,6 @@ class TestFilter:
 
 
 class TestWildSessions:
-    @settings(deadline=None)
     @given(stay=chances, calm_down=chances, sessions=st.integers(1, 60))
     def test_their_mean_is_that_of_the_powers_of_the_matrix(self, stay: float, calm_down: float, sessions: int) -> None:
         transition = np.array([[stay, 1 - stay], [calm_down, 1 - calm_down]])

@@ -80,7 +80,7 @@ def _state_by_hand(frame: pl.DataFrame, row: int) -> str | None:
 
 
 class TestRegimeState:
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     @given(
         seed=st.integers(0, 10_000), size=st.sampled_from([0.004, 0.012, 0.02, 0.03]), drift=st.floats(-0.006, 0.006)
     )

@@ -34,7 +34,7 @@ class TestForecastOf:
         assert quantiles(together) == pytest.approx(quantiles(one_by_one), abs=1e-15)
         assert together.drop(QUANTILE_COLUMNS).equals(one_by_one.drop(QUANTILE_COLUMNS))
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(lookback=st.integers(0, 30), place=st.integers(0, 60))
     def test_a_row_is_shown_with_what_the_model_looks_back_at_or_refused(self, lookback: int, place: int) -> None:
         readable = readable_rows(training_frame(random_walk(200, 7), 5))

@@ -5,7 +5,7 @@ import numpy as np
 import optuna
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from zl_assets.core.models import tuning
@@ -160,7 +160,6 @@ def test_the_search_is_quiet_and_leaves_optuna_as_it_was(rows: pl.DataFrame, cap
 
 
 @given(st.lists(st.integers(1, 4), min_size=0, max_size=300), st.integers(1, 60))
-@settings(deadline=None)
 def test_the_inner_split_is_purged_by_sessions(steps: list[int], horizon: int) -> None:
     sessions = np.cumsum(np.array(steps, dtype=np.int64))
     learn, tail = inner_split(sessions, horizon)
