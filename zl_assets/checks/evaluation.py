@@ -22,16 +22,18 @@ def evaluate_not_too_good(rows: "pl.DataFrame") -> Verdict:
     import polars as pl
 
     from zl_assets.core.evaluation.metrics import (
-        TOO_GOOD_CRPS_RATIO,
+        TOO_GOOD_ERROR_RATIO,
         TOO_GOOD_HIT_RATE,
         TOO_GOOD_MIN_INDEPENDENT,
-        TOO_GOOD_RMSE_RATIO,
+        TOO_GOOD_SIMULATED_ERROR_RATIO,
+        TOO_GOOD_SIMULATED_HIT_RATE,
     )
 
-    lucky = (pl.col("hit_rate") > TOO_GOOD_HIT_RATE) & (pl.col("n_independent") >= TOO_GOOD_MIN_INDEPENDENT)
-    beats = (pl.col("raw_crps_vs_no_change") < TOO_GOOD_CRPS_RATIO) | (
-        pl.col("rmse_vs_no_change") < TOO_GOOD_RMSE_RATIO
-    )
+    simulated = pl.when("is_simulated")
+    error = simulated.then(TOO_GOOD_SIMULATED_ERROR_RATIO).otherwise(TOO_GOOD_ERROR_RATIO)
+    hits = simulated.then(TOO_GOOD_SIMULATED_HIT_RATE).otherwise(TOO_GOOD_HIT_RATE)
+    lucky = (pl.col("hit_rate") > hits) & (pl.col("n_independent") >= TOO_GOOD_MIN_INDEPENDENT)
+    beats = (pl.col("raw_crps_vs_no_change") < error) | (pl.col("rmse_vs_no_change") < error)
     shown = ("model", "raw_crps_vs_no_change", "rmse_vs_no_change", "hit_rate")
     return no_offender(rows.filter((lucky | beats).fill_null(value=False)).select(shown), models=rows.height)
 

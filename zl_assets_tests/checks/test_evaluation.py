@@ -59,15 +59,17 @@ class TestNotTooGood:
 
     @pytest.mark.parametrize("figure", ["raw_crps_vs_no_change", "rmse_vs_no_change"])
     def test_an_error_far_below_that_of_no_change_fails(self, figure: str) -> None:
-        assert evaluate_not_too_good(table(row(), row("lightgbm", **{figure: 0.71}))).passed
-        assert told(evaluate_not_too_good(table(row(), row("lightgbm", **{figure: 0.69})))) == ["lightgbm"]
+        for simulated, limit in ((False, 0.9), (True, 0.7)):
+            near, below = (row("lightgbm", is_simulated=simulated, **{figure: limit + by}) for by in (0.01, -0.01))
+            assert evaluate_not_too_good(table(row(), near)).passed
+            assert told(evaluate_not_too_good(table(row(), below))) == ["lightgbm"]
 
     def test_a_direction_that_is_right_too_often_fails_where_windows_are_enough_to_tell(self) -> None:
-        lucky = {"hit_rate": 0.7, "n_independent": 29}
-        assert evaluate_not_too_good(table(row(), row("lightgbm", **lucky))).passed
-        assert told(evaluate_not_too_good(table(row(), row("lightgbm", **lucky | {"n_independent": 30})))) == [
-            "lightgbm"
-        ]
+        for simulated, limit in ((False, 0.6), (True, 0.75)):
+            lucky = {"hit_rate": limit + 0.01, "n_independent": 30, "is_simulated": simulated}
+            assert told(evaluate_not_too_good(table(row(), row("lightgbm", **lucky)))) == ["lightgbm"]
+            for honest in ({"n_independent": 29}, {"hit_rate": limit}):
+                assert evaluate_not_too_good(table(row(), row("lightgbm", **lucky | honest))).passed
 
     def test_a_model_that_tells_no_direction_passes(self) -> None:
         unknown = row("lightgbm", hit_rate=None, rmse_vs_no_change=None, raw_crps_vs_no_change=None)

@@ -22,12 +22,15 @@ QUANTILE_COLUMNS: tuple[str, ...] = tuple(f"q{round(level * 100):02d}" for level
 MEDIAN = QUANTILE_LEVELS.index(0.5)
 """Place of the median among them."""
 
-TOO_GOOD_CRPS_RATIO = 0.7
-TOO_GOOD_RMSE_RATIO = 0.7
-TOO_GOOD_HIT_RATE = 0.65
+TOO_GOOD_ERROR_RATIO = 0.9
+TOO_GOOD_HIT_RATE = 0.60
 TOO_GOOD_MIN_INDEPENDENT = 30
 """Beyond these a result is a leak until proven otherwise: nothing honest comes near them on a futures price. Errors are
 shares of no-change's; a hit rate tells from so many independent windows on, as on fewer it happens by luck."""
+
+TOO_GOOD_SIMULATED_ERROR_RATIO = 0.7
+TOO_GOOD_SIMULATED_HIT_RATE = 0.75
+"""The same of a simulated market, whose planted rule makes better forecasts than any real market allows."""
 
 
 @dataclass(frozen=True)

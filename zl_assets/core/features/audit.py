@@ -15,7 +15,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from zl_assets.core.evaluation.metrics import TOO_GOOD_HIT_RATE
 from zl_assets.core.features.family import SESSIONS_A_WEEK, Family, Treatment
 from zl_assets.core.horizons import HORIZONS
 
@@ -28,11 +27,14 @@ SAME_WITHIN = 1e-12
 LEAST_COMMON_ROWS = 30
 """Fewest rows two columns must share before they are called the same."""
 
-HONEST_CORRELATION = sin(pi * (TOO_GOOD_HIT_RATE - 0.5))
+HONEST_HIT_RATE = 0.65
+"""How often one feature alone may tell the direction, in a simulated market with a planted rule, too."""
+
+HONEST_CORRELATION = sin(pi * (HONEST_HIT_RATE - 0.5))
 """Correlation with the outcome that no honest feature has in truth: 0.454.
 
-Two jointly Gaussian values agree in sign with probability 1/2 + asin(r) / pi (Sheppard 1899). The hit rate from which
-a result counts as a leak, 0.65, stands for this r.
+Two jointly Gaussian values agree in sign with probability 1/2 + asin(r) / pi (Sheppard 1899): r is that of
+HONEST_HIT_RATE.
 """
 
 FALSE_ALARMS = 0.01
