@@ -23,6 +23,9 @@ from zl_assets.errors import InputError
 LEAST_ERRORS = 63
 """Fewest errors a shape is estimated from: a quarter."""
 
+HELD_OUT = 5
+"""One row in so many, the latest, is kept from a first fit by a model whose errors on its own rows flatter it."""
+
 DEGREES = (2.5, 100.0)
 """Bounds of the degrees of freedom: below, the variance is hardly finite; above, it is the normal distribution."""
 
@@ -97,6 +100,11 @@ class StudentInterval:
 
         shape = self.scale * stats.t.ppf(np.array(QUANTILE_LEVELS), self.degrees)
         return np.expm1(np.log1p(point)[:, None] + volatility[:, None] * shape[None, :])
+
+
+def held_out(n_rows: int) -> int:
+    """How many of the latest rows an interval is made of where so many are learnt from; see HELD_OUT."""
+    return max(LEAST_ERRORS, n_rows // HELD_OUT)
 
 
 def weighted_quantiles(values: Floats, weights: Floats) -> Floats:

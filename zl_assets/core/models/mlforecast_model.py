@@ -18,10 +18,10 @@ import numpy as np
 import polars as pl
 
 from zl_assets.core.models.base import CONTRIBUTION_SCHEMA, Floats, floats, not_fitted, require_columns, require_rows
-from zl_assets.core.models.interval import LEAST_ERRORS, StudentInterval
-from zl_assets.core.models.lightgbm_model import booster_sums, grow_booster, read_booster
+from zl_assets.core.models.interval import LEAST_ERRORS, StudentInterval, held_out
+from zl_assets.core.models.lightgbm_model import booster_sums, grow_booster, read_booster, write_booster
 from zl_assets.core.models.parameters import read_parameters, unreadable, write_parameters
-from zl_assets.core.models.statistical import sound_closes
+from zl_assets.core.models.statistical import PARAMETERS_FILE, SPARE, sound_closes, sound_windows
 from zl_assets.core.models.trees import Sample, TreeConfig
 from zl_assets.errors import MissingDependency, NotEnoughHistory
 
@@ -29,19 +29,12 @@ if TYPE_CHECKING:
     import lightgbm
 
 MODEL_FILE = "model.txt"
-PARAMETERS_FILE = "parameters.json"
 
 LAGS = (1, 2, 3, 5, 10, 21)
 """Sessions back whose log returns the trees read, beside means and deviations of the last 5 and 21."""
 
 WINDOW = 64
 """Sound closes a forecast is made from: what the lags and rolling windows need, and some to spare."""
-
-SPARE = 21
-"""Rows a look-back has beyond its closes, so that a forecast can pass over as many suspect sessions."""
-
-HELD_OUT = 5
-"""One close in so many, the latest of them, is kept from the trees whose errors the interval is made of."""
 
 
 class MLForecastTrees:
@@ -79,7 +72,7 @@ class MLForecastTrees:
         require_columns(frame, self.columns_used, f"{self.name}, rows to learn from")
         require_rows(frame.height, target, weights)
         rows, closes = sound_closes(frame)
-        earlier = closes.size - max(LEAST_ERRORS, closes.size // HELD_OUT)
+        earlier = closes.size - held_out(closes.size)
         if earlier < 2 * WINDOW:
             raise NotEnoughHistory(
                 f"{closes.size} sound closes, at least {2 * WINDOW + LEAST_ERRORS} are needed",
@@ -87,7 +80,8 @@ class MLForecastTrees:
                 action="load a longer history",
             )
         self._booster = _grown(closes[:earlier])
-        point = self._point(frame)[rows[earlier:]]
+        first = int(rows[earlier]) - self.lookback
+        point = self._point(frame[first:])[rows[earlier:] - first]
         told = np.isfinite(point)
         later = rows[earlier:][told]
         self._interval = StudentInterval.fit(target[later], point[told], floats(frame[later], "ewma_volatility"))
@@ -111,7 +105,7 @@ class MLForecastTrees:
         if self._booster is None or self._interval is None:
             raise not_fitted(self.name)
         held = {"horizon_sessions": self.horizon_sessions, "interval": asdict(self._interval)}
-        (directory / MODEL_FILE).write_text(self._booster.model_to_string(), encoding="utf-8")
+        write_booster(self._booster, directory / MODEL_FILE)
         write_parameters(directory / PARAMETERS_FILE, self.name, held)
 
     @classmethod
@@ -139,8 +133,7 @@ class MLForecastTrees:
         rows, closes = sound_closes(frame)
         if closes.size < WINDOW:
             return point
-        first, last = rows[: closes.size - WINDOW + 1], rows[WINDOW - 1 :]
-        within = (last - first <= self.lookback) & (last >= self.lookback)
+        last, within = sound_windows(rows, WINDOW, self.lookback)
         windows = np.lib.stride_tricks.sliding_window_view(closes, WINDOW)[within]
         if windows.size:
             reached = _walked(self._booster, windows, self.horizon_sessions)

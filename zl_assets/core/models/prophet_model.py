@@ -21,7 +21,7 @@ import polars as pl
 
 from zl_assets.core.exchange_calendar import sessions_of
 from zl_assets.core.models.base import CONTRIBUTION_SCHEMA, Floats, floats, not_fitted, require_columns, require_rows
-from zl_assets.core.models.interval import LEAST_ERRORS, StudentInterval
+from zl_assets.core.models.interval import LEAST_ERRORS, StudentInterval, held_out
 from zl_assets.core.models.parameters import read_parameters, unreadable, write_parameters
 from zl_assets.core.models.statistical import sound_closes
 from zl_assets.errors import InputError, MissingDependency, NotEnoughHistory
@@ -35,9 +35,6 @@ PARAMETERS_FILE = "parameters.json"
 
 CLOSES = 1260
 """Closes a curve is drawn through at most, five years."""
-
-HELD_OUT = 5
-"""One close in so many, the latest of them, is kept from the curve whose errors the interval is made of."""
 
 SEED = 20100607
 """Of the curve's search. It starts from the same place each time, so that the seed decides nothing but is told."""
@@ -89,7 +86,7 @@ class Prophet:
                 action="load a longer history",
             )
         days = frame["data_date"][rows]
-        earlier = closes.size - max(LEAST_ERRORS, closes.size // HELD_OUT)
+        earlier = closes.size - held_out(closes.size)
         self._curve = _drawn(days[:earlier], closes[:earlier])
         later = frame[rows[earlier:]]
         actual, volatility = target[rows[earlier:]], floats(later, "ewma_volatility")

@@ -102,8 +102,7 @@ class StatisticalForecaster:
         moved = np.full(frame.height, np.nan)
         rows, closes = sound_closes(frame)
         if closes.size >= self._window:
-            first, last = rows[: closes.size - self._window + 1], rows[self._window - 1 :]
-            within = (last - first <= self.lookback) & (last >= self.lookback)
+            last, within = sound_windows(rows, self._window, self.lookback)
             means = self._recursion.forecast(closes, self._window, self.horizon_sessions)
             moved[last[within]] = (means - closes[self._window - 1 :])[within]
         deviation = self._recursion.deviation(self._window, self.horizon_sessions)
@@ -179,3 +178,17 @@ def sound_closes(frame: pl.DataFrame) -> tuple[np.ndarray[tuple[int], np.dtype[n
     suspect = frame["is_suspect"].fill_null(True).to_numpy()
     rows = np.flatnonzero(~suspect & np.isfinite(close) & (close > 0))
     return rows, np.log(close[rows])
+
+
+def sound_windows(
+    rows: np.ndarray[tuple[int], np.dtype[np.intp]], window: int, lookback: int
+) -> tuple[np.ndarray[tuple[int], np.dtype[np.intp]], np.ndarray[tuple[int], np.dtype[np.bool_]]]:
+    """The row that each window of so many consecutive sound closes ends at, and whether its look-back holds the window.
+
+    Args:
+        rows: positions of the sound closes, at least `window`.
+        window: closes of a window.
+        lookback: rows before its own that a forecast reads.
+    """
+    first, last = rows[: rows.size - window + 1], rows[window - 1 :]
+    return last, (last - first <= lookback) & (last >= lookback)
