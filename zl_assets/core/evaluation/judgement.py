@@ -20,7 +20,7 @@ import polars as pl
 
 from zl_assets.core.evaluation.metrics import QUANTILE_COLUMNS
 from zl_assets.core.evaluation.scores import Scores, crps, score
-from zl_assets.core.evaluation.significance import TestResult, compare_losses, fixed_smoothing, holm, standard_error
+from zl_assets.core.evaluation.significance import TestResult, compare_losses, holm, standard_error, stricter_p
 from zl_assets.core.horizons import Horizon
 from zl_assets.core.models.base import Floats, floats, matrix
 from zl_assets.core.models.shelf import ENSEMBLE, NO_CHANGE, SHELF
@@ -95,7 +95,7 @@ def judge(raw: Mapping[str, pl.DataFrame], calibrated: Mapping[str, pl.DataFrame
     scores = {m: score(rows, horizon.sessions, benchmark=calibrated[NO_CHANGE]) for m, rows in calibrated.items()}
     losses = {name: _losses(rows) for name, rows in calibrated.items()}
     tests = {m: compare_losses(losses[m] - losses[NO_CHANGE], horizon.sessions) for m in losses if m != NO_CHANGE}
-    adjusted = holm({m: t and _strict_p(t, losses[m] - losses[NO_CHANGE], horizon) for m, t in tests.items()})
+    adjusted = holm({m: stricter_p(t, losses[m] - losses[NO_CHANGE], horizon.sessions) for m, t in tests.items()})
     standings = [
         Standing(
             model=name,
@@ -127,15 +127,6 @@ def former_champions(
     left = same.join(rows, on=[*about, *told_apart_by], how="anti")
     former = left.with_columns(is_champion=pl.lit(value=False), created_at=rows["created_at"][0])
     return former.select(pl.col(name).cast(dtype) for name, dtype in rows.schema.items())
-
-
-def _strict_p(test: TestResult, differences: Floats, horizon: Horizon) -> float:
-    """The larger p-value of the horizon's test and of fixed smoothing.
-
-    Forecasts that hardly move for a year have loss differences with a memory far beyond h sessions, on which Diebold
-    and Mariano's test finds skill too often; fixed smoothing does not.
-    """
-    return max(test.p_one_sided, fixed_smoothing(differences, horizon.sessions).p_one_sided)
 
 
 def _losses(rows: pl.DataFrame) -> Floats:

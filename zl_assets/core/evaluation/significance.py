@@ -158,6 +158,20 @@ def fixed_smoothing(values: ArrayLike, horizon_sessions: int, *, better: int = -
     return _result(statistic, 2 * m, better, method, x.size, horizon_sessions)
 
 
+def stricter_p(test: TestResult | None, differences: ArrayLike, horizon_sessions: int) -> float | None:
+    """The larger p-value of the horizon's test and of fixed smoothing; None where there is no test.
+
+    Forecasts that hardly move for a year, and states that last longer than a short horizon, have loss differences with
+    a memory far beyond h sessions, on which Diebold and Mariano's test finds skill too often; fixed smoothing does not.
+
+    Args:
+        test: of the differences, as `compare_losses` gives it.
+        differences: shape (rows,), one a session in order.
+        horizon_sessions: h.
+    """
+    return test and max(test.p_one_sided, fixed_smoothing(differences, horizon_sessions).p_one_sided)
+
+
 def standard_error(values: ArrayLike, horizon_sessions: int) -> float:
     """Standard error of the mean of values whose labels overlap by h-1 sessions.
 

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from zl_assets.core.evaluation.significance import compare_losses, fixed_smoothing
+from zl_assets.core.evaluation.significance import compare_losses, stricter_p
 from zl_assets.core.models.base import Floats, matrix
 from zl_assets.errors import InputError
 
@@ -145,6 +145,4 @@ def _hit(likeliest: Floats, came: NDArray[np.intp]) -> float:
 
 
 def _p_value(differences: Floats, horizon_sessions: int) -> float | None:
-    """States last longer than a short horizon, and so do differences of losses: the stricter of both tests counts."""
-    test = compare_losses(differences, horizon_sessions)
-    return test and max(test.p_one_sided, fixed_smoothing(differences, horizon_sessions).p_one_sided)
+    return stricter_p(compare_losses(differences, horizon_sessions), differences, horizon_sessions)
